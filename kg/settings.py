@@ -1,0 +1,136 @@
+"""All settings in one table: `SKUGRAPH_*` in the environment over `skugraph.toml` in the home folder over the defaults.
+
+docs/reference/settings.md lists them; a test holds the page against this class.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from kg.errors import BadSetting
+
+__all__ = ["InstanceKind", "Settings", "load_settings"]
+
+InstanceKind = Literal["image", "text", "fused"]
+
+
+class Settings(BaseSettings):
+    """One flat table; every field has a default that works on a bare machine."""
+
+    model_config = SettingsConfigDict(env_prefix="SKUGRAPH_", extra="forbid", frozen=True)
+
+    home: Path = Field(Path("~/.skugraph"), description="Folder of the embedded stores, models, caches and logs")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="Level of the logs on stderr")
+
+    # graph
+    graph_uri: str | None = Field(None, description="Bolt URI of a Neo4j server; unset: the embedded graph")
+    graph_user: str = Field("neo4j", description="User of that server")
+    graph_password: SecretStr = Field(SecretStr(""), description="Password of that user")
+    graph_reader_user: str | None = Field(None, description="Read-only user for `cypher`, where the server has one")
+    graph_reader_password: SecretStr = Field(SecretStr(""), description="Password of the read-only user")
+    graph_database: str = Field("neo4j", description="Database name, sent with every query")
+    graph_timeout_s: float = Field(60, gt=0, description="Longest run of one graph query, in seconds")
+    graph_heap: str = Field("1g", pattern=r"^\d+[mg]$", description="Java heap of the embedded graph")
+
+    # vectors
+    vectors_uri: str | None = Field(None, description="URI of a Milvus server; unset: the embedded Milvus Lite")
+    vectors_token: SecretStr = Field(SecretStr(""), description="Token (user:password) of that server")
+    vectors_timeout_s: float = Field(60, gt=0, description="Longest run of one vector request, in seconds")
+    vectors_prefix: str = Field(
+        "skugraph", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,31}$", description="First part of collection and alias names"
+    )
+
+    # embedded stores
+    stores_linger_s: float = Field(60, ge=0, description="Embedded stores stop this long after their last user left")
+
+    # workers
+    broker_url: str | None = Field(None, description="Celery broker, e.g. redis://…; unset: a folder in the home")
+    result_backend: str | None = Field(None, description="Celery result backend; unset: SQLite in the home")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    embed_chunk: int = Field(128, ge=1, le=2000, description="Products in one task of an embedding job")
+    encode_batch: int = Field(64, ge=1, description="Pictures or texts in one forward pass")
+    embed_kinds: tuple[InstanceKind, ...] = Field(("image", "text"), description="Vectors kept for each product")
+    feature_cache_gb: float = Field(8, ge=0, description="Room for cached backbone features; 0 turns the cache off")
+
+    # catalogue
+    batch_rows: int = Field(1000, ge=1, le=2000, description="Rows in one graph transaction")
+    picture_max_mb: float = Field(20, gt=0, description="Largest picture file")
+    picture_max_megapixels: float = Field(50, gt=0, description="Largest picture in megapixels, known before decoding")
+    picture_fetch_timeout_s: float = Field(15, gt=0, description="Longest fetch of one picture by URL")
+    fetch_private: bool = Field(False, description="Allow picture URLs that resolve to private addresses")
+    phrase_dictionary: Path | None = Field(None, description="Extra phrases, one `type<TAB>text` a line")
+
+    # entities
+    similarity_k: int = Field(10, ge=1, le=100, description="Nearest entities looked at for SIMILAR_TO edges")
+    similarity_threshold: float = Field(0.6, ge=-1, le=1, description="Smallest cosine of a SIMILAR_TO edge")
+
+    # search
+    exact_max_ids: int = Field(2000, ge=0, description="Graph sets up to this size are scored exactly")
+    ids_max: int = Field(50_000, ge=0, description="Graph sets up to this size go to Milvus as an id list")
+    search_max_k: int = Field(1000, ge=1, le=10_000, description="Largest k of a search")
+    rrf_constant: int = Field(60, ge=1, description="Constant of reciprocal rank fusion")
+
+    # API
+    api_host: str = Field("127.0.0.1", description="Address that `skugraph up` listens on")
+    api_port: int = Field(8765, ge=0, le=65535, description="Port of the API; 0 takes a free one")
+    api_auth: Literal["auto", "on", "off"] = Field(
+        "auto", description="API keys: auto asks for them on every address but loopback"
+    )
+    request_max_mb: float = Field(25, gt=0, description="Largest request body")
+    rate_limit_per_minute: int = Field(600, ge=0, description="Requests of one client a minute; 0 for no limit")
+    cypher_max_rows: int = Field(1000, ge=1, description="Most rows that a read-only Cypher query returns")
+    cypher_timeout_s: float = Field(10, gt=0, description="Longest run of a read-only Cypher query")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, which wins over the file (passed by `load_settings`)."""
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """`skugraph.toml` of the home folder that arguments or the environment name."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        home = self.current_state.get("home") or os.environ.get("SKUGRAPH_HOME") or "~/.skugraph"
+        path = Path(home).expanduser() / "skugraph.toml"
+        if not path.is_file():
+            return {}
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{path} is not valid TOML: {error}") from error
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings for this process; `overrides` are command-line options, None meaning not given.
+
+    Raises:
+        BadSetting: an unknown setting, a value out of range, or a file that is not TOML.
+    """
+    try:
+        settings = Settings(**{k: v for k, v in overrides.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadSetting(
+            f"setting {name} = {first.get('input')!r}: {first['msg']}",
+            hint="docs/reference/settings.md lists every setting",
+            field=name,
+        ) from error
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
