@@ -1,0 +1,39 @@
+# Two commands are enough: `make demo` and `make test`. Each makes .venv and installs by itself.
+PYTHON ?= python3
+BIN    := .venv/bin
+READY  := .venv/.installed
+EXTRAS := embedded,encoders,offline,fast,test,dev
+ARGS   ?=
+
+.PHONY: demo test test-servers check bench clean help
+.DEFAULT_GOAL := help
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "skugraph needs Python 3.11 or newer; name one: make PYTHON=python3.12 …" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(EXTRAS)]"
+	@touch $@
+
+demo: $(READY)  ## sample catalogue: ingest, train, embed, search
+	$(BIN)/skugraph demo $(ARGS)
+
+test: $(READY)  ## default tiers: embedded stores and a real worker process included
+	$(BIN)/python -m pytest -m "not neo4j and not milvus_server and not redis and not gpu and not browser" $(ARGS)
+
+test-servers: $(READY)  ## the same tests on genuine servers (README: how to name them)
+	$(BIN)/python -m pytest -m "neo4j or milvus_server or redis or browser" $(ARGS)
+
+check: $(READY)  ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## every benchmark, quickly; figures to build/bench
+	$(BIN)/python -m benchmarks --quick --out build/bench $(ARGS)
+
+clean:  ## forget the virtual environment and build products
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
