@@ -1,0 +1,218 @@
+"""What a search takes and gives: the one contract of REST, command line and web page."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from kg.errors import BadInput
+from kg.filters import Filters
+from kg.records import Box
+
+__all__ = [
+    "Facet",
+    "Facets",
+    "Hit",
+    "Match",
+    "Offer",
+    "PathStep",
+    "PlanName",
+    "PlanReport",
+    "ProductCard",
+    "SearchReply",
+    "SearchRequest",
+]
+
+PlanName = Literal["attribute", "exact", "ids", "overfetch", "browse"]
+
+
+def _decoded(value: object) -> object:
+    """Bytes as they are; text as base64 in either alphabet, a `data:` prefix allowed."""
+    if not isinstance(value, str):
+        return value
+    text = value.split(",", 1)[1] if value.startswith("data:") and "," in value else value
+    try:
+        return base64.b64decode(text.translate(str.maketrans("-_", "+/")), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"is not base64 ({error})") from error
+
+
+ImageBytes = Annotated[bytes, BeforeValidator(_decoded), Field(json_schema_extra={"contentEncoding": "base64"})]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_bytes="base64")
+
+
+class SearchRequest(_Model):
+    """What it says (`text`), what it looks like (`image`, `image_url`, `like`), where it sits (`filters`).
+
+    Without any of the first four the products inside `filters` are listed by id.
+
+    Raises:
+        BadInput: an unknown field, a value out of range, two pictures, or nothing asked for.
+        BadFilter: see `kg.filters.Filters`.
+    """
+
+    text: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)] = Field(
+        default="", description="What it says"
+    )
+    image: ImageBytes | None = Field(default=None, description="A picture: base64 of a JPEG, PNG, WebP, … file")
+    image_url: str | None = Field(default=None, max_length=2000, description="A picture by http(s) URL")
+    box: Box | None = Field(default=None, description="Region of that picture: x1, y1, x2, y2 in pixels")
+    like: str | None = Field(
+        default=None, min_length=1, max_length=128, description="Id of a product to find the like of"
+    )
+    filters: Filters = Field(default=Filters(), description="Where it sits in the graph")
+    k: int = Field(default=10, ge=1, le=10_000, description="Products wanted (the setting search_max_k caps it)")
+    fusion: Literal["rrf", "weighted"] = Field(
+        default="rrf", description="How the lists become one: by ranks, or by scores"
+    )
+    weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default={},
+        description="Weight of a list, 1 where absent: `text-image`, `text-text`, `lexical`, `picture-image`, …",
+    )
+    plan: PlanName | None = Field(default=None, description="Force a plan instead of letting the planner choose")
+    explain: bool = Field(default=False, description="Report why the plan was chosen")
+
+    @field_validator("box")
+    @classmethod
+    def _ordered(cls, box: Box | None) -> Box | None:
+        if box is not None and not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+            raise ValueError("a box is x1, y1, x2, y2 in pixels with 0 <= x1 < x2 and 0 <= y1 < y2")
+        return box
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if self.image is not None and self.image_url is not None:
+            raise ValueError("give image or image_url, not both")
+        if self.box is not None and not self.has_picture:
+            raise ValueError("box needs image or image_url")
+        if not (self.text or self.has_picture or self.like) and self.filters.empty:
+            raise ValueError("nothing is asked for: give text, image, image_url, like or filters")
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
+        """Every refusal is a BadInput that names the field; filters raise their own BadFilter."""
+        try:
+            return handler(data)
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            rule = first["msg"].removeprefix("Value error, ")
+            hint = f"known: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
+            raise BadInput(f"search request: {field + ': ' if field else ''}{rule}", hint=hint, field=field) from error
+
+    @property
+    def has_picture(self) -> bool:
+        return self.image is not None or self.image_url is not None
+
+
+class ProductCard(_Model):
+    """A listing, as much of it as a result shows."""
+
+    id: str
+    title: str
+    url: str = ""
+    seller: str = ""
+    price: float | None = None
+    currency: str = ""
+    brand: str = ""
+    category: tuple[str, ...] = Field(default=(), description="From the root down")
+    picture: str = Field(default="", description="URI of its first picture, empty where it has none")
+
+
+class Offer(_Model):
+    """One seller's price of the very same product (SAME_AS)."""
+
+    product_id: str
+    seller: str = ""
+    price: float
+    currency: str = ""
+    url: str = ""
+
+
+class Match(_Model):
+    """The instance that matched best."""
+
+    instance_id: str
+    kind: Literal["image", "text"]
+    picture: str = Field(default="", description="URI of its picture, empty for a text")
+    box: Box | None = Field(default=None, description="Pixels of the whole picture; none: all of it")
+    width: int = Field(default=0, description="Of the whole picture, in pixels")
+    height: int = 0
+
+
+class PathStep(_Model):
+    """One edge of the graph path that admitted a hit, read from the product outwards."""
+
+    source: str = Field(description="Product id or entity key")
+    relation: str = Field(description="MADE_BY, IN_CATEGORY, HAS_ENTITY, CHILD_OF, SIMILAR_TO")
+    target: str = Field(description="Entity key")
+    weight: float | None = None
+
+
+class Hit(_Model):
+    rank: int = Field(description="From 1")
+    score: float = Field(description="Fused; the order of the hits")
+    product: ProductCard
+    offer: Offer | None = Field(default=None, description="Cheapest offer of the same product in the same currency")
+    match: Match | None = Field(default=None, description="None for a lexical hit and for a listing by filter")
+    scores: dict[str, float] = Field(default={}, description="Score in each list: cosine, or BM25 for `lexical`")
+    ranks: dict[str, int] = Field(default={}, description="Rank in each list, from 1")
+    reason: str = Field(default="", description="Why it is here, in words")
+    path: tuple[PathStep, ...] = Field(default=(), description="Graph path that admitted it; empty without filters")
+
+
+class PlanReport(_Model):
+    """Why the plan was chosen (`explain`)."""
+
+    why: str
+    candidates: int | None = Field(default=None, description="Products inside the filters, where it was counted")
+    candidates_exact: bool = Field(default=True, description="False: there are at least `candidates`")
+    expression: str = Field(default="", description="What the vector store was asked, where the plan is `attribute`")
+    lists: tuple[str, ...] = ()
+
+
+class SearchReply(_Model):
+    requested: int
+    returned: int
+    plan: PlanName
+    exact: bool = Field(description="True: no approximate index had a say")
+    generation: str | None = Field(description="Id of the generation searched; none where no vector was needed")
+    stale: int = Field(description="Changes of the catalogue that this generation has not embedded yet")
+    timings_ms: dict[str, float]
+    hits: tuple[Hit, ...]
+    notes: tuple[str, ...] = Field(default=(), description="What one should know, such as a brand that does not exist")
+    explanation: PlanReport | None = None
+
+
+class Facet(_Model):
+    """One value to narrow by; `key` goes into the filter of the same name."""
+
+    key: str
+    text: str
+    count: int
+
+
+class Facets(_Model):
+    """Products inside the filters, by brand and by category (a category counts what is below it too)."""
+
+    total: int
+    brand: tuple[Facet, ...]
+    category: tuple[Facet, ...]

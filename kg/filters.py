@@ -1,0 +1,120 @@
+"""The graph part of a search: where the wanted products sit.
+
+Fields are joined by *and*; the values of one field by *or*. An empty field asks for nothing. What each field means in
+the graph stands in kg/graph/cypher/filters.py, what it means beside the vectors in kg/vectors/filtering.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from kg.errors import BadFilter
+
+__all__ = ["MAX_HOPS", "MAX_VALUES", "Filters"]
+
+MAX_HOPS = 4
+MAX_VALUES = 100  # of one field
+
+Value = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
+
+
+def _listed(value: object) -> object:
+    """One value stands for a list of one."""
+    return (value,) if isinstance(value, str) else () if value is None else value
+
+
+Values = Annotated[tuple[Value, ...], BeforeValidator(_listed), Field(max_length=MAX_VALUES)]
+Price = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+
+
+class Filters(BaseModel):
+    """What the graph must say of a product for it to be found.
+
+    Raises:
+        BadFilter: an unknown field (the message names the nearest and the known ones), a value of the wrong type or
+            out of range, `min_price` above `max_price`, `hops` or `min_weight` without `near`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    brand: Values = Field(default=(), description="Made by any of these brands: names, or keys such as `brand:aurora`")
+    category: Values = Field(
+        default=(), description="In any of these categories or below: a name, a path `Home > Candles`, or a key"
+    )
+    entity: Values = Field(default=(), description="Linked to any of these entities: keys `type:text`, or plain texts")
+    near: Values = Field(
+        default=(), description="Linked to any of these entities or to a neighbour of theirs over SIMILAR_TO"
+    )
+    hops: int = Field(default=1, ge=0, le=MAX_HOPS, description="How far from `near`, in SIMILAR_TO edges")
+    min_weight: float = Field(
+        default=0, ge=-1, le=1, description="Smallest weight of each SIMILAR_TO edge walked from `near`"
+    )
+    min_price: Price | None = Field(default=None, description="Lowest price; a listing without price never passes")
+    max_price: Price | None = Field(default=None, description="Highest price; a listing without price never passes")
+    seller: Values = Field(default=(), description="Offered by any of these sellers, spelled as in the catalogue")
+    updated_since: datetime | None = Field(
+        default=None, description="Updated at or after this moment (whole seconds, UTC where no zone is given)"
+    )
+    cypher: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=10_000,
+        description="Read-only Cypher that returns product ids in one column",
+    )
+
+    @field_validator("updated_since")
+    @classmethod
+    def _whole_seconds(cls, value: datetime | None) -> datetime | None:
+        if value is None:
+            return None
+        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        if value.timestamp() <= 0:  # 0 stands for "unknown" beside the vectors
+            raise ValueError("must be later than 1970-01-01T00:00:00Z")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
+            raise ValueError(f"min_price {self.min_price:g} is above max_price {self.max_price:g}")
+        if not self.near and (self.hops, self.min_weight) != (1, 0):
+            raise ValueError("hops and min_weight go with near, which is missing")
+        return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
+        """Every refusal is a BadFilter that names the field, wherever the filters are parsed."""
+        try:
+            return handler(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                near = get_close_matches(field, cls.model_fields, 1)
+                message = f"unknown filter {field!r}" + (f", did you mean {near[0]!r}?" if near else "")
+                raise BadFilter(message, hint=f"known: {', '.join(cls.model_fields)}", field=field) from error
+            rule = first["msg"].removeprefix("Value error, ")
+            message = f"filter {field} = {first['input']!r}: {rule}" if field else f"filters: {rule}"
+            raise BadFilter(message, field=field, rule=rule) from error
+
+    @property
+    def empty(self) -> bool:
+        """True where nothing is asked of the graph."""
+        return not any(getattr(self, name) not in ((), None) for name in set(Filters.model_fields) - _MODIFIERS)
+
+
+_MODIFIERS = frozenset({"hops", "min_weight"})
