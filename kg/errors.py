@@ -12,6 +12,9 @@
     │   ├── NotFound                  an id, generation, job or encoder that does not exist
     │   └── TooLarge                  a request, picture or result above its limit
     ├── EncoderMismatch               a vector of one encoder meets a collection of another
+    ├── Unauthorised                  an API key is missing or not known
+    ├── Forbidden                     a known API key whose scope is too small
+    ├── RateLimited                   one client asks more often than its limit
     ├── MigrationError                the chain is broken: a checksum differs, a step failed
     ├── JobError                      a job failed, or cannot go on
     └── StoreDown                     a store does not answer; it names the store and its address
@@ -31,12 +34,15 @@ __all__ = [
     "BadSetting",
     "BadVector",
     "EncoderMismatch",
+    "Forbidden",
     "JobError",
     "MigrationError",
     "NotFound",
+    "RateLimited",
     "SkugraphError",
     "StoreDown",
     "TooLarge",
+    "Unauthorised",
 ]
 
 
@@ -107,6 +113,18 @@ class TooLarge(BadInput):
 
 class EncoderMismatch(SkugraphError):
     code = "encoder-mismatch"
+
+
+class Unauthorised(SkugraphError):
+    code = "unauthorised"
+
+
+class Forbidden(SkugraphError):
+    code = "forbidden"
+
+
+class RateLimited(SkugraphError):
+    code = "rate-limited"
 
 
 class MigrationError(SkugraphError):

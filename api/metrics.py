@@ -1,0 +1,18 @@
+"""What the API counts, for Prometheus: `GET /metrics`."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = ["GENERATION_STALE", "REQUESTS", "REQUEST_SECONDS", "SEARCH_REQUESTED", "SEARCH_RETURNED", "SEARCH_SECONDS"]
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+REQUESTS = Counter("skugraph_requests", "Requests answered, by route, method and status", ["route", "method", "status"])
+REQUEST_SECONDS = Histogram(
+    "skugraph_request_seconds", "Time to answer a request, by route", ["route"], buckets=SECONDS
+)
+SEARCH_SECONDS = Histogram("skugraph_search_seconds", "Time of a search, by plan", ["plan"], buckets=SECONDS)
+SEARCH_REQUESTED = Counter("skugraph_search_requested", "Results that searches asked for, by plan", ["plan"])
+SEARCH_RETURNED = Counter("skugraph_search_returned", "Results that searches returned, by plan", ["plan"])
+GENERATION_STALE = Gauge("skugraph_generation_stale", "Products that changed since the live generation embedded them")
