@@ -1,0 +1,1 @@
+"""Instance vectors: Milvus collections, generations of them, and the alias that names the live one."""
