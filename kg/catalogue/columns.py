@@ -183,9 +183,13 @@ class ColumnMap(BaseModel):
         return cells if any(cells) else _split(self.defaults.get(name, ""), separator)
 
     def _list(self, name: str, row: Mapping[str, str], separator: str | None) -> list[str]:
-        # One value twice in a cell ("Box, box") is one value.
-        found = {normalise(cell): cell for cell in reversed(self._cells(name, row, separator)) if cell}
-        return list(found.values())[::-1] if name != "category" else [c for c in self._cells(name, row, separator) if c]
+        cells = [cell for cell in self._cells(name, row, separator) if cell]
+        if name == "category":
+            return cells
+        once: dict[str, str] = {}  # "Box, box" is one value, as first written
+        for cell in cells:
+            once.setdefault(normalise(cell), cell)
+        return list(once.values())
 
     def _pictures(self, row: Mapping[str, str]) -> list[dict[str, Any]]:
         references, boxes = self._cells("pictures", row, "|"), self._cells("boxes", row, "|")

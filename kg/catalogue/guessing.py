@@ -82,6 +82,7 @@ def guess(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str
                 break
     rest = [column for column in columns if column not in _used(fields)]
     attributes = {_type(column): column for column in rest if _is_attribute(column, values[column])}
+    fields = {name: fields[name] for name in NAMES if name in fields}
     return {"fields": fields, "attributes": attributes, "separators": separators}
 
 
