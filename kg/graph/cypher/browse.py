@@ -1,0 +1,77 @@
+"""Cypher of looking at things one by one: products, their offers and pictures, entities, counts."""
+
+from __future__ import annotations
+
+# One row: the listing with its brand and category names, or no row.
+PRODUCT = """
+MATCH (p:Product {id: $id})
+OPTIONAL MATCH (p)-[:MADE_BY]->(b:Brand)
+OPTIONAL MATCH (p)-[:IN_CATEGORY]->(c:Category)
+RETURN p.id AS id, p.title AS title, p.description AS description, p.url AS url, p.seller AS seller,
+       p.price AS price, p.currency AS currency, p.identity AS identity, toString(p.updated_at) AS updated_at,
+       p.revision AS revision, b.text AS brand, c.path AS category
+LIMIT 1
+"""
+
+# One row an entity of the product: key, type, text, source, weight.
+PRODUCT_ENTITIES = """
+MATCH (p:Product {id: $id})-[r:HAS_ENTITY]->(e:Entity)
+RETURN e.key AS key, e.type AS type, e.text AS text, r.source AS source, r.weight AS weight
+ORDER BY key
+"""
+
+# One row a picture of the product, in order of the instance id: instance, uri, image, width, height, box.
+PRODUCT_PICTURES = """
+MATCH (p:Product {id: $id})<-[:OF]-(n:Instance {kind: 'image'})-[:IN]->(i:Image)
+RETURN n.id AS instance_id, i.uri AS uri, i.id AS image_id, i.width AS width, i.height AS height, n.box AS box
+ORDER BY instance_id
+"""
+
+# One row, the picture of one instance: uri, image; or no row.
+PICTURE = """
+MATCH (n:Instance {id: $instance_id})-[:IN]->(i:Image)
+RETURN i.uri AS uri, i.id AS image_id
+LIMIT 1
+"""
+
+# One row an offer of the very same product, the product itself included, cheapest first (no price: last).
+OFFERS = """
+MATCH (p:Product {id: $id})-[:SAME_AS*0..2]-(o:Product)
+WITH DISTINCT o
+RETURN o.id AS product_id, o.title AS title, o.seller AS seller, o.price AS price, o.currency AS currency, o.url AS url
+ORDER BY CASE WHEN o.price IS NULL THEN 1 ELSE 0 END, o.price, o.id
+LIMIT $limit
+"""
+
+# One row an entity of a type (or of any: $type null) whose text matches the full-text query: key, type, text, df, score.
+ENTITY_SEARCH = """
+CALL db.index.fulltext.queryNodes('entity_text', $query) YIELD node, score
+WITH node, score WHERE $type IS NULL OR node.type = $type
+RETURN node.key AS key, node.type AS type, node.text AS text, node.df AS df, score
+ORDER BY score DESC, key
+LIMIT $limit
+"""
+
+# One row an entity, the most frequent first: key, type, text, df.
+ENTITIES = """
+MATCH (e:Entity)
+WHERE $type IS NULL OR e.type = $type
+RETURN e.key AS key, e.type AS type, e.text AS text, e.df AS df
+ORDER BY df DESC, key
+LIMIT $limit
+"""
+
+# One row, or none: the entity of a key.
+ENTITY = """
+MATCH (e:Entity {key: $key})
+RETURN e.key AS key, e.type AS type, e.text AS text, e.df AS df, e.path AS path
+"""
+
+# One row an entity similar to the one of a key, nearest first: key, type, text, df, weight.
+NEIGHBOURS = """
+MATCH (e:Entity {key: $key})
+WITH e MATCH (e)-[r:SIMILAR_TO]-(o:Entity)
+RETURN o.key AS key, o.type AS type, o.text AS text, o.df AS df, r.weight AS weight
+ORDER BY weight DESC, key
+LIMIT $limit
+"""
