@@ -1,0 +1,89 @@
+"""What the routes share: the stores, opened once, and the searcher with its warm encoder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from api.auth import Keys, keys_wanted
+from api.limits import RateLimit
+from api.search import Searcher
+from kg.errors import SkugraphError
+from kg.settings import Settings
+from kg.stores import Stores, open_stores
+from kg.vectors.generations import live
+
+__all__ = ["Backend"]
+
+log = logging.getLogger("skugraph.api")
+
+
+class Backend:
+    """Opens lazily and again after a failure, so the API may start before its stores answer.
+
+    Args:
+        settings: of this process.
+        token: a key of admin scope that lives as long as this process (how the command line reaches its own API).
+    """
+
+    def __init__(self, settings: Settings, *, token: str = "") -> None:
+        self.settings, self.token = settings, token
+        self.keys = Keys(settings.home / "keys.json") if keys_wanted(settings) else None
+        self.rates = RateLimit(settings.rate_limit_per_minute)
+        self._lock = threading.Lock()
+        self._open = ExitStack()
+        self._stores: Stores | None = None
+        self._searcher: Searcher | None = None
+
+    @property
+    def stores(self) -> Stores:
+        """Raises:
+        StoreDown: the graph does not answer.
+        """
+        with self._lock:
+            if self._stores is None:
+                self._stores = self._open.enter_context(open_stores(self.settings))
+            return self._stores
+
+    @property
+    def searcher(self) -> Searcher:
+        """Raises:
+        StoreDown: see `stores`.
+        """
+        stores = self.stores
+        with self._lock:
+            if self._searcher is None:
+                self._searcher = Searcher(stores)
+            return self._searcher
+
+    def missing(self) -> dict[str, str]:
+        """What keeps this process from serving, each with the reason; empty when it is ready."""
+        checks: dict[str, Callable[[], object]] = {
+            "graph": lambda: self.stores.graph.read("RETURN 1 AS one"),
+            "vectors": lambda: self.stores.vectors.collections(),
+        }
+        missing = {}
+        for name, check in checks.items():
+            try:
+                check()
+            except SkugraphError as error:
+                missing[name] = str(error)
+        return missing
+
+    def warm(self) -> None:
+        """Open the stores and load the query encoder in the background; a failure is logged and met again by the
+        first request that needs it."""
+
+        def work() -> None:
+            try:
+                if live(self.stores):
+                    self.searcher.warm()
+            except SkugraphError as error:
+                log.warning("not warm yet: %s", error)
+
+        threading.Thread(target=work, name="warm", daemon=True).start()
+
+    def close(self) -> None:
+        self._open.close()

@@ -1,0 +1,60 @@
+"""What a route asks of a request: a key of the right scope, within the rate limit; and the backend."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+from api.auth import Scope, is_loopback
+from api.backend import Backend
+from kg.errors import Forbidden
+
+__all__ = ["Admin", "Ingest", "Read", "UseBackend"]
+
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False, description="An API key"))]
+
+
+def backend(request: Request) -> Backend:
+    """The backend of the app that got the request."""
+    found: Backend = request.app.state.backend
+    return found
+
+
+UseBackend = Annotated[Backend, Depends(backend)]
+
+
+def needs(scope: Scope):  # noqa: ANN201 - fastapi's own type is private
+    """Dependency that lets a request pass, or raises Unauthorised, Forbidden or RateLimited."""
+
+    def check(request: Request, server: UseBackend, bearer: Bearer) -> None:
+        token = bearer.credentials if bearer else ""
+        own = bool(server.token) and hmac.compare_digest(token, server.token)
+        client = request.client.host if request.client else "unknown"
+        if server.keys is None:
+            _same_origin(request, server)
+        elif not own:
+            client = "key " + server.keys.check(token, scope)
+        if not own:
+            server.rates.take(client)
+
+    return Depends(check)
+
+
+def _same_origin(request: Request, server: Backend) -> None:
+    """Without keys only this machine's own pages may ask: no other site's script, and no name rebound to loopback."""
+    host = request.headers.get("host", "")
+    if is_loopback(server.settings.api_host) and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        raise Forbidden(f"host {host!r}: an API without keys answers to loopback names only")
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != host:
+        raise Forbidden(f"origin {origin!r}: an API without keys answers its own pages only")
+
+
+Read = needs("read")
+Ingest = needs("ingest")
+Admin = needs("admin")

@@ -1,0 +1,125 @@
+"""A product: its record, the offers of the very same product, its pictures."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from api.models import Offer
+from api.needs import Read, UseBackend
+from kg.catalogue.pictures import Pictures
+from kg.errors import NotFound
+from kg.graph.cypher import browse
+from kg.records import Box
+from kg.stores import Stores
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/products", tags=["products"])
+
+
+class ProductEntity(BaseModel):
+    key: str
+    type: str
+    text: str
+    source: str = Field(description="`field` or `caption`")
+    weight: float | None = None
+
+
+class ProductPicture(BaseModel):
+    instance_id: str
+    href: str = Field(description="Where its bytes are served")
+    width: int
+    height: int
+    box: Box | None = Field(description="Pixels of the whole picture; none: all of it")
+
+
+class ProductReply(BaseModel):
+    id: str
+    title: str
+    description: str = ""
+    url: str = ""
+    seller: str = ""
+    price: float | None = None
+    currency: str = ""
+    identity: str = Field("", description="Joins the listings of the very same product")
+    updated_at: str | None = None
+    revision: int
+    brand: str = ""
+    category: tuple[str, ...] = Field((), description="From the root down")
+    entities: tuple[ProductEntity, ...] = ()
+    pictures: tuple[ProductPicture, ...] = ()
+
+
+class OffersReply(BaseModel):
+    offers: tuple[Offer, ...] = Field(description="Cheapest first; listings without a price are left out")
+
+
+def product_row(stores: Stores, id: str) -> dict[str, Any]:
+    """The row of a product without its empty fields.
+
+    Raises:
+        NotFound: no product has this id.
+    """
+    rows = stores.graph.read(browse.PRODUCT, id=id)
+    if not rows:
+        raise NotFound(f"product {id!r} does not exist")
+    return {name: value for name, value in rows[0].items() if value is not None}
+
+
+@router.get("/{id:path}/offers", dependencies=[Read])
+def offers(id: str, server: UseBackend, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OffersReply:
+    """Who sells the very same product (SAME_AS), and for how much."""
+    product_row(server.stores, id)
+    rows = server.stores.graph.read(browse.OFFERS, id=id, limit=limit)
+    fields = ("product_id", "seller", "price", "currency", "url")
+    found = [{name: row[name] for name in fields if row[name] is not None} for row in rows if row["price"] is not None]
+    return OffersReply(offers=tuple(Offer.model_validate(row) for row in found))
+
+
+@router.get("/{id:path}/pictures/{number}", response_class=Response, dependencies=[Read])
+def picture(
+    id: str,
+    number: int,
+    request: Request,
+    server: UseBackend,
+    width: Annotated[int, Query(ge=16, le=4096, description="Longest side in pixels; never enlarged")] = 1024,
+) -> Response:
+    """The whole picture of an instance `<id>#img<number>` as JPEG, made smaller to fit `width`."""
+    rows = server.stores.graph.read(browse.PICTURE, instance_id=f"{id}#img{number}")
+    if not rows:
+        raise NotFound(f"product {id!r} has no picture {number}")
+    tag = f'"{rows[0]["image_id"][:32]}-{width}"'
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    image = Pictures.from_settings(server.settings).open(rows[0]["uri"])
+    image.thumbnail((width, width), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=85)
+    return Response(data.getvalue(), media_type="image/jpeg", headers=headers)
+
+
+@router.get("/{id:path}", dependencies=[Read])
+def product(id: str, server: UseBackend) -> ProductReply:
+    """A product with its entities and pictures."""
+    stores = server.stores
+    row = product_row(stores, id)
+    pictures = []
+    for found in stores.graph.read(browse.PRODUCT_PICTURES, id=id):
+        number = found["instance_id"].rpartition("#img")[2]
+        pictures.append(
+            ProductPicture(
+                instance_id=found["instance_id"],
+                href=f"/v1/products/{id}/pictures/{number}",
+                width=found["width"],
+                height=found["height"],
+                box=tuple(found["box"]) if found["box"] else None,
+            )
+        )
+    entities = [ProductEntity(**found) for found in stores.graph.read(browse.PRODUCT_ENTITIES, id=id)]
+    return ProductReply(**row, entities=tuple(entities), pictures=tuple(pictures))

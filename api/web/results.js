@@ -1,0 +1,87 @@
+// Result cards: picture with the matched box, price, reason, and how the hit was found.
+
+import { productPath, show } from "./api.js";
+import { $, el, money, svg } from "./dom.js";
+import { label } from "./facets.js";
+
+/** A picture with the matched region lit: the SVG scales exactly as `object-fit: contain` scales the picture. */
+export function picture(path, alt, match) {
+  const image = el("img", { alt, loading: "lazy", decoding: "async" });
+  const frame = el("div", { className: "picture" }, image);
+  image.addEventListener("error", () => frame.replaceChildren(el("span", { className: "none" }, "picture not readable")));
+  show(image, path).catch(() => image.dispatchEvent(new Event("error")));
+  if (match && match.box && match.width && match.height) {
+    const [x1, y1, x2, y2] = match.box;
+    const { width, height } = match;
+    const hole = `M0 0H${width}V${height}H0ZM${x1} ${y1}V${y2}H${x2}V${y1}Z`;
+    frame.append(svg("svg", { viewBox: `0 0 ${width} ${height}`, "aria-label": "the region that matched", role: "img" },
+      svg("path", { class: "shade", d: hole, "fill-rule": "evenodd" }),
+      svg("rect", { x: x1, y: y1, width: x2 - x1, height: y2 - y1 })));
+  }
+  return frame;
+}
+
+function priceLine({ product, offer }) {
+  const own = money(product.price, product.currency);
+  const parts = [el("strong", {}, own || "no price")];
+  if (offer && offer.product_id !== product.id && offer.price < product.price) {
+    parts.push(el("span", { className: "offer" }, `${money(offer.price, offer.currency)} at ${offer.seller || offer.product_id}`));
+  } else if (product.seller) {
+    parts.push(el("span", { className: "seller" }, product.seller));
+  }
+  return el("p", { className: "price" }, parts);
+}
+
+const number = (value) => (Math.abs(value) < 1 ? value.toFixed(3) : value.toFixed(2));
+
+/** Why it is here: scores and ranks of each list, and the graph path. */
+function details(hit) {
+  const lists = Object.keys(hit.ranks);
+  if (!lists.length && !hit.path.length) return null;
+  const rows = lists.map((list) => el("tr", {},
+    el("th", { scope: "row" }, list), el("td", {}, `#${hit.ranks[list]}`), el("td", {}, number(hit.scores[list]))));
+  const path = hit.path.map((step) => el("li", {},
+    el("span", { className: "relation" }, step.relation.toLowerCase().replaceAll("_", " ")),
+    ` ${label(step.target)}`, step.weight === null || step.weight === undefined ? "" : ` (${step.weight.toFixed(2)})`));
+  return el("details", {}, el("summary", {}, "How it was found"),
+    rows.length ? el("table", {}, el("tbody", {}, rows)) : null,
+    path.length ? el("ul", { className: "path" }, path) : null);
+}
+
+function card(hit, actions) {
+  const { product, match } = hit;
+  const open = () => actions.open(product.id);
+  const seen = match && match.kind === "image" ? match : null;
+  const number = seen ? seen.instance_id.slice(seen.instance_id.lastIndexOf("#img") + 4) : null;
+  const path = number ? `${productPath(product.id)}/pictures/${number}?width=480` : `${productPath(product.id)}/picture?width=480`;
+  const shown = number || product.picture
+    ? picture(path, product.title, seen)
+    : el("div", { className: "picture" }, el("span", { className: "none" }, "no picture"));
+  return el("li", { className: "card" },
+    el("button", { type: "button", className: "open", "aria-label": `${product.title}: details and offers`, onclick: open }, shown),
+    el("div", { className: "body" },
+      el("p", { className: "over" }, [product.brand, product.category.at(-1)].filter(Boolean).join(" · ")),
+      el("h3", {}, el("button", { type: "button", className: "title", onclick: open }, product.title)),
+      priceLine(hit),
+      hit.reason ? el("p", { className: "reason" }, hit.reason) : null,
+      details(hit),
+      el("button", { type: "button", className: "link like", onclick: () => actions.like(product.id) }, "More like this")));
+}
+
+export function drawHits(reply, actions) {
+  $("hits").replaceChildren(...reply.hits.map((hit) => card(hit, actions)));
+}
+
+export function drawWaiting() {
+  const bone = () => el("li", { className: "card bone", "aria-hidden": "true" }, el("div", { className: "picture" }), el("div", { className: "body" }, el("p"), el("p")));
+  $("hits").replaceChildren(...Array.from({ length: 8 }, bone));
+}
+
+/** One quiet line about how the answer came to be. */
+export function statusLine(reply, seconds) {
+  const parts = [`${reply.returned.toLocaleString()} ${reply.returned === 1 ? "result" : "results"}`];
+  parts.push(seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
+  parts.push(`plan ${reply.plan}${reply.exact ? ", exact" : ""}`);
+  if (reply.stale) parts.push(`${reply.stale.toLocaleString()} changes not yet embedded`);
+  return parts.join(" · ");
+}
