@@ -1,0 +1,73 @@
+"""The change feed: what changed in the graph after a revision, as whole products or as removals, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from kg.graph.cypher.feed import FEED_PRODUCTS, FEED_REMOVED, FEED_STALE, REVISION
+from kg.graph.driver import Graph
+from kg.records import Box
+
+__all__ = ["Change", "Instance", "changes", "stale"]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One occurrence of a product: in a picture (`uri`, and `box` in pixels or None for all of it), or in its text."""
+
+    id: str
+    kind: str
+    uri: str | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A product as it is now, or, `removed`, only its id."""
+
+    id: str
+    revision: int
+    removed: bool = False
+    text: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)  # those of kg.vectors.schema that tell of the product
+    instances: tuple[Instance, ...] = ()  # by id
+
+
+def changes(graph: Graph, after: int, limit: int) -> list[Change]:
+    """The first `limit` changes with a revision above `after`, in order; empty when there are none."""
+    [row] = graph.read(REVISION)
+    window = {"after": after, "until": row["revision"], "limit": limit}
+    found = [_product(row) for row in graph.read(FEED_PRODUCTS, **window)]
+    found += [Change(row["id"], row["revision"], removed=True) for row in graph.read(FEED_REMOVED, **window)]
+    return sorted(found, key=attrgetter("revision"))[:limit]
+
+
+def stale(graph: Graph, after: int) -> int:
+    """How many changes have a revision above `after`."""
+    return int(graph.read(FEED_STALE, after=after)[0]["stale"])
+
+
+def _product(row: dict[str, Any]) -> Change:
+    title, description = row["title"] or "", row["description"] or ""
+    price, updated = row["price"], row["updated_at"]
+    fields = {
+        "product_id": row["id"],
+        "brand": row["brand"] or "",
+        "categories": sorted(row["categories"]),
+        "entities": sorted(row["entities"]),
+        "seller": row["seller"] or "",
+        "price": -1.0 if price is None else float(price),
+        "updated_at": int(updated.to_native().timestamp()) if updated is not None else 0,
+        "content_hash": row["content_hash"] or "",
+        "revision": row["revision"],
+    }
+    text = f"{title}. {description}" if description else title
+    return Change(row["id"], row["revision"], text=text, fields=fields, instances=_instances(row["instances"]))
+
+
+def _instances(maps: Sequence[dict[str, Any]]) -> tuple[Instance, ...]:
+    found = [Instance(m["id"], m["kind"], m["uri"], tuple(m["box"]) if m["box"] else None) for m in maps if m["id"]]
+    return tuple(sorted(found, key=attrgetter("id")))

@@ -1,0 +1,44 @@
+"""Statements of the change feed: everything that changed after a revision, in the order of the changes."""
+
+from __future__ import annotations
+
+__all__ = ["FEED_PRODUCTS", "FEED_REMOVED", "FEED_STALE", "REVISION"]
+
+# One row: revision, the number of the latest committed change (0 before the first). Every smaller number is visible
+# by then, because the counter's lock puts the changes in order: read this first, and no change is ever skipped.
+REVISION = "OPTIONAL MATCH (c:Counter {name: 'revision'}) RETURN coalesce(c.value, 0) AS revision"
+
+# The first $limit products changed within ($after, $until]: id, revision, title, description, seller, price,
+# updated_at, content_hash, brand (entity key or null), categories and entities (keys), instances (maps of id, kind,
+# box, uri; one map of nulls where there are none).
+FEED_PRODUCTS = """
+MATCH (p:Product) WHERE p.revision > $after AND p.revision <= $until
+WITH p ORDER BY p.revision LIMIT $limit
+OPTIONAL MATCH (p)-[:MADE_BY]->(b:Brand)
+WITH p, min(b.key) AS brand
+OPTIONAL MATCH (p)-[:IN_CATEGORY]->(:Category)-[:CHILD_OF*0..30]->(c:Category)
+WITH p, brand, collect(DISTINCT c.key) AS categories
+OPTIONAL MATCH (p)-[:HAS_ENTITY]->(e:Entity)
+WITH p, brand, categories, collect(DISTINCT e.key) AS entities
+OPTIONAL MATCH (p)<-[:OF]-(i:Instance)
+OPTIONAL MATCH (i)-[:IN]->(m:Image)
+WITH p, brand, categories, entities, collect({id: i.id, kind: i.kind, box: i.box, uri: m.uri}) AS instances
+RETURN p.id AS id, p.revision AS revision, p.title AS title, p.description AS description, p.seller AS seller,
+       p.price AS price, p.updated_at AS updated_at, p.content_hash AS content_hash,
+       brand, categories, entities, instances
+ORDER BY revision
+"""
+
+# The first $limit products removed within ($after, $until]: id, revision.
+FEED_REMOVED = """
+MATCH (r:Removed) WHERE r.revision > $after AND r.revision <= $until
+RETURN r.id AS id, r.revision AS revision ORDER BY revision LIMIT $limit
+"""
+
+# One row: stale, how many changes come after $after.
+FEED_STALE = """
+OPTIONAL MATCH (p:Product) WHERE p.revision > $after
+WITH count(p) AS changed
+OPTIONAL MATCH (r:Removed) WHERE r.revision > $after
+RETURN changed + count(r) AS stale
+"""
