@@ -1,0 +1,1 @@
+"""The graph store: Neo4j or the embedded engine, one driver, one Cypher."""

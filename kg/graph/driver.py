@@ -1,0 +1,182 @@
+"""One graph, whichever engine: managed transactions with retries, batched writes, streamed reads."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, LiteralString, TypeVar, cast
+
+import neo4j
+from neo4j.exceptions import AuthError, ConfigurationError, ConstraintError, ServiceUnavailable, SessionExpired
+
+from kg.errors import StoreDown
+from kg.graph.cypher.core import PING
+
+__all__ = ["Graph", "GraphAddress", "Tx"]
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+HEAL_S = 30.0  # how long a transaction is retried while the server comes back
+CONSTRAINT_TRIES = 8  # concurrent MERGEs of one new key: the loser tries again
+
+
+@dataclass(frozen=True)
+class GraphAddress:
+    """Where a graph answers and who asks.
+
+    Attributes:
+        uri: bolt:// or neo4j:// address.
+        http: base URL for schema statements in the embedded engine's own language; empty on Neo4j.
+    """
+
+    uri: str
+    user: str
+    password: str
+    database: str
+    reader_user: str = ""
+    reader_password: str = ""
+    http: str = ""
+
+    def __repr__(self) -> str:
+        return f"GraphAddress({self.uri!r}, user={self.user!r}, database={self.database!r})"
+
+
+class Tx:
+    """One open transaction."""
+
+    def __init__(self, transaction: neo4j.ManagedTransaction) -> None:
+        self._transaction = transaction
+
+    def run(self, cypher: str, /, **params: Any) -> list[Row]:
+        return [dict(record) for record in self._transaction.run(cast(LiteralString, cypher), params)]
+
+
+class Graph:
+    """A graph store. Threads may share it; processes may not.
+
+    Args:
+        at: address and credentials.
+        timeout_s: longest run of one transaction, in seconds.
+        batch_rows: rows in one transaction of `write_rows`.
+
+    Raises:
+        StoreDown: nothing answers at the address, or it refuses the credentials.
+    """
+
+    def __init__(self, at: GraphAddress, *, timeout_s: float = 60, batch_rows: int = 1000) -> None:
+        self.at, self.timeout_s, self.batch_rows = at, timeout_s, batch_rows
+        self._driver = connect(at, (at.user, at.password))
+        try:
+            with self._down():
+                with self._driver.session(database=at.database) as session:
+                    session.run(PING).consume()
+                agent = self._driver.get_server_info().agent
+        except BaseException:
+            self._driver.close()
+            raise
+        # The embedded engine introduces itself as "Neo4j/5.26.0 compatible (ArcadeDB 26.10.2)".
+        name, _, version = agent.removesuffix(")").rpartition("(")[2].replace("/", " ").partition(" ")
+        self.engine, self.version = name.lower(), version
+
+    @property
+    def address(self) -> str:
+        return self.at.uri
+
+    def read(self, cypher: str, /, **params: Any) -> list[Row]:
+        """All rows of a query that changes nothing.
+
+        Raises:
+            StoreDown: the server does not answer, also not after `HEAL_S` seconds.
+        """
+        return self._managed(lambda tx: tx.run(cypher, **params), "r")
+
+    def write(self, cypher: str, /, **params: Any) -> list[Row]:
+        """Rows of one statement in a transaction of its own; retried, so it must be idempotent.
+
+        Raises:
+            StoreDown: the server does not answer, also not after `HEAL_S` seconds.
+            neo4j.exceptions.ConstraintError: a key is taken, also after retries.
+        """
+        return self._managed(lambda tx: tx.run(cypher, **params), "w")
+
+    def transaction(self, work: Callable[[Tx], T]) -> T:
+        """What `work` returns; its statements happen together or not at all.
+
+        `work` may be called again: it must have no other effects.
+
+        Raises:
+            StoreDown, neo4j.exceptions.ConstraintError: as `write`.
+        """
+        return self._managed(work, "w")
+
+    def write_rows(self, cypher: str, rows: Iterable[Row], /, *, key: str = "id", **params: Any) -> int:
+        """`UNWIND $rows …` over any number of rows in batches; returns how many were sent.
+
+        Rows are sorted by `key` inside a batch, so that concurrent writers take their locks in one order.
+        """
+        source, sent = iter(rows), 0
+        while batch := list(islice(source, self.batch_rows)):
+            batch.sort(key=lambda row: row[key])
+            self.write(cypher, rows=batch, **params)
+            sent += len(batch)
+        return sent
+
+    def stream(self, cypher: str, /, **params: Any) -> Iterator[Row]:
+        """Rows one by one in flat memory; not retried once the first row is out, and without a time limit."""
+        with (
+            self._down(),
+            self._driver.session(
+                database=self.at.database, default_access_mode=neo4j.READ_ACCESS, fetch_size=1000
+            ) as session,
+        ):
+            for record in session.run(cast(LiteralString, cypher), params):
+                yield dict(record)
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def _managed(self, work: Callable[[Tx], T], mode: str) -> T:
+        @neo4j.unit_of_work(timeout=self.timeout_s)
+        def unit(transaction: neo4j.ManagedTransaction) -> T:
+            return work(Tx(transaction))
+
+        for left in reversed(range(CONSTRAINT_TRIES)):
+            try:
+                with self._down(), self._driver.session(database=self.at.database) as session:
+                    return session.execute_read(unit) if mode == "r" else session.execute_write(unit)
+            except ConstraintError:
+                if not left:
+                    raise
+                time.sleep(random.uniform(0.01, 0.1) * (CONSTRAINT_TRIES - left))
+        raise AssertionError("unreachable")
+
+    @contextlib.contextmanager
+    def _down(self) -> Iterator[None]:
+        try:
+            yield
+        except (ServiceUnavailable, SessionExpired, OSError) as error:
+            raise StoreDown("graph", self.address, str(error).partition("\n")[0]) from error
+        except (AuthError, ConfigurationError, ValueError) as error:
+            hint = "check graph_uri, graph_user and graph_password in the settings"
+            raise StoreDown("graph", self.address, str(error), hint=hint) from error
+
+
+def connect(at: GraphAddress, auth: tuple[str, str]) -> neo4j.Driver:
+    """A driver that asks for no hints and gives a dead address up quickly."""
+    try:
+        return neo4j.GraphDatabase.driver(
+            at.uri,
+            auth=auth if auth[0] else None,
+            connection_timeout=10,
+            connection_acquisition_timeout=30,
+            max_transaction_retry_time=HEAL_S,
+            notifications_min_severity="OFF",
+            keep_alive=True,
+        )
+    except (ValueError, ConfigurationError) as error:
+        raise StoreDown("graph", at.uri, str(error), hint="graph_uri is bolt://… or neo4j://…") from error
