@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 
 from api import problems
 from api.backend import Backend
+from api.limits import BodyLimit
 from api.requests import Requests
 from api.routes import cypher, entities, generations, health, jobs, products, search
 from kg.settings import Settings
@@ -50,13 +51,13 @@ def create_app(settings: Settings, *, token: str = "") -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        max_body_size=int(settings.request_max_mb * 1e6),
     )
     app.state.backend = Backend(settings, token=token)
     problems.install(app)
     for part in (search, products, entities, cypher, jobs, generations, health):
         app.include_router(part.router)
-    app.add_middleware(Requests)
+    app.add_middleware(BodyLimit, max_bytes=int(settings.request_max_mb * 1e6))
+    app.add_middleware(Requests)  # added last: it is the outermost
     app.mount("/static/swagger", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=WEB))
 

@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import ipaddress
 import json
-import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict
 
 from kg.errors import BadInput, BadSetting, Forbidden, NotFound, Unauthorised
+from kg.home import write_private
 from kg.settings import Settings
 
 __all__ = ["KeyRecord", "Keys", "Scope", "is_loopback", "keys_wanted"]
@@ -48,6 +48,10 @@ class Keys:
         self.path = path
         self._seen: tuple[int, int] | None = None
         self._records: list[KeyRecord] = []
+
+    @classmethod
+    def of(cls, settings: Settings) -> Keys:
+        return cls(settings.home / "keys.json")
 
     def records(self) -> list[KeyRecord]:
         """All keys, oldest first.
@@ -109,11 +113,7 @@ class Keys:
         return record.name
 
     def _write(self, records: list[KeyRecord]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(f".{os.getpid()}.tmp")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps([record.model_dump(mode="json") for record in records], indent=1), encoding="utf-8")
-        fresh.replace(self.path)
+        write_private(self.path, json.dumps([record.model_dump(mode="json") for record in records], indent=1))
 
 
 def _digest(token: str) -> str:

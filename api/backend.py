@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from api.auth import Keys, keys_wanted
 from api.limits import RateLimit
 from api.search import Searcher
+from kg.catalogue.pictures import Pictures
 from kg.errors import SkugraphError
 from kg.settings import Settings
 from kg.stores import Stores, open_stores
@@ -30,7 +31,8 @@ class Backend:
 
     def __init__(self, settings: Settings, *, token: str = "") -> None:
         self.settings, self.token = settings, token
-        self.keys = Keys(settings.home / "keys.json") if keys_wanted(settings) else None
+        self.keys = Keys.of(settings) if keys_wanted(settings) else None
+        self.pictures = Pictures.from_settings(settings)
         self.rates = RateLimit(settings.rate_limit_per_minute)
         self._lock = threading.Lock()
         self._open = ExitStack()
@@ -87,3 +89,4 @@ class Backend:
 
     def close(self) -> None:
         self._open.close()
+        self.pictures.close()

@@ -1,4 +1,4 @@
-"""How often one client may ask: a token bucket for each, refilled evenly over the minute."""
+"""How much and how often one client may ask."""
 
 from __future__ import annotations
 
@@ -6,15 +6,44 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from kg.errors import RateLimited
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-__all__ = ["RateLimit"]
+from api.problems import as_problem, problem
+from kg.errors import RateLimited, TooLarge
+
+__all__ = ["BodyLimit", "RateLimit"]
+
+
+class BodyLimit:
+    """ASGI layer: a request says how long its body is, and it is not longer than `max_bytes`.
+
+    The server reads no more of a body than was announced, so nothing has to be counted here.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self.app, self.max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        extra = {"instance": scope.get("path"), "request_id": scope.get("state", {}).get("request_id")}
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self.max_bytes:
+            error = TooLarge(f"a body of {int(length):,} bytes: the limit is {self.max_bytes:,} (request_max_mb)")
+            await as_problem(error, **extra)(scope, receive, send)
+        elif "transfer-encoding" in headers:
+            text = "a body without Content-Length is not read"
+            await problem(411, "length-required", text, **extra)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class RateLimit:
-    """Args:
-    per_minute: requests of one client a minute, also the burst it may start with; 0 for no limit.
-    clients: how many are remembered, the longest silent forgotten first.
+    """A token bucket for each client, refilled evenly over the minute.
+
+    Args:
+        per_minute: requests of one client a minute, also the burst it may start with; 0 for no limit.
+        clients: how many are remembered, the longest silent forgotten first.
     """
 
     def __init__(self, per_minute: int, *, clients: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:

@@ -21,6 +21,7 @@ from pydantic import (
 from kg.errors import BadInput
 from kg.filters import Filters
 from kg.records import Box
+from kg.settings import InstanceKind
 
 __all__ = [
     "Facet",
@@ -151,7 +152,7 @@ class Match(_Model):
     """The instance that matched best."""
 
     instance_id: str
-    kind: Literal["image", "text"]
+    kind: InstanceKind
     picture: str = Field(default="", description="URI of its picture, empty for a text")
     box: Box | None = Field(default=None, description="Pixels of the whole picture; none: all of it")
     width: int = Field(default=0, description="Of the whole picture, in pixels")

@@ -28,7 +28,7 @@ def backend(request: Request) -> Backend:
 UseBackend = Annotated[Backend, Depends(backend)]
 
 
-def needs(scope: Scope):  # noqa: ANN201 - fastapi's own type is private
+def needs(scope: Scope):
     """Dependency that lets a request pass, or raises Unauthorised, Forbidden or RateLimited."""
 
     def check(request: Request, server: UseBackend, bearer: Bearer) -> None:

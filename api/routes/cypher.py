@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
+from kg.graph.readonly import ask
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.needs import Read, UseBackend
-from kg.graph.readonly import ask
 
 __all__ = ["router"]
 
@@ -42,4 +42,6 @@ def cypher(body: CypherRequest, server: UseBackend) -> CypherReply:
         max_rows=min(limit, body.max_rows or limit),
         timeout_s=server.settings.cypher_timeout_s,
     )
-    return CypherReply(columns=list(answer.columns), rows=[list(row) for row in answer.rows], truncated=answer.truncated)
+    return CypherReply(
+        columns=list(answer.columns), rows=[list(row) for row in answer.rows], truncated=answer.truncated
+    )

@@ -49,7 +49,9 @@ def entities(
     """Entities whose text has the words, or the most frequent ones."""
     words = re.findall(r"\w+", query)
     if words:  # nothing but words reaches the full-text parser, so its syntax cannot fail
-        rows = server.stores.graph.read(browse.ENTITY_SEARCH, query=" ".join(w.lower() for w in words), type=type, limit=limit)
+        rows = server.stores.graph.read(
+            browse.ENTITY_SEARCH, query=" ".join(w.lower() for w in words), type=type, limit=limit
+        )
     else:
         rows = server.stores.graph.read(browse.ENTITIES, type=type, limit=limit)
     return EntityList(entities=tuple(EntityRow(**_row(row)) for row in rows))

@@ -31,7 +31,9 @@ def readyz(server: UseBackend) -> Status | Response:
     """Ready: both stores answer."""
     missing = server.missing()
     if missing:
-        return problem(503, "not-ready", f"missing: {', '.join(missing)}", hint="; ".join(missing.values()), missing=missing)
+        return problem(
+            503, "not-ready", f"missing: {', '.join(missing)}", hint="; ".join(missing.values()), missing=missing
+        )
     return Status(status="ready")
 
 

@@ -9,15 +9,17 @@ from fastapi import APIRouter, Query, Request, Response
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from api.backend import Backend
 from api.models import Offer
 from api.needs import Read, UseBackend
-from kg.catalogue.pictures import Pictures
 from kg.errors import NotFound
 from kg.graph.cypher import browse
 from kg.records import Box
 from kg.stores import Stores
 
 __all__ = ["router"]
+
+Width = Annotated[int, Query(ge=16, le=4096, description="Longest side in pixels; never enlarged")]
 
 router = APIRouter(prefix="/v1/products", tags=["products"])
 
@@ -81,23 +83,31 @@ def offers(id: str, server: UseBackend, limit: Annotated[int, Query(ge=1, le=100
     return OffersReply(offers=tuple(Offer.model_validate(row) for row in found))
 
 
+@router.get("/{id:path}/picture", response_class=Response, dependencies=[Read])
+def first_picture(id: str, request: Request, server: UseBackend, width: Width = 1024) -> Response:
+    """The first picture of a product, whole, as JPEG."""
+    rows = server.stores.graph.read(browse.PRODUCT_PICTURES, id=id)
+    if not rows:
+        raise NotFound(f"product {id!r} does not exist, or has no picture")
+    return _jpeg(rows[0], width, request, server)
+
+
 @router.get("/{id:path}/pictures/{number}", response_class=Response, dependencies=[Read])
-def picture(
-    id: str,
-    number: int,
-    request: Request,
-    server: UseBackend,
-    width: Annotated[int, Query(ge=16, le=4096, description="Longest side in pixels; never enlarged")] = 1024,
-) -> Response:
-    """The whole picture of an instance `<id>#img<number>` as JPEG, made smaller to fit `width`."""
+def picture(id: str, number: int, request: Request, server: UseBackend, width: Width = 1024) -> Response:
+    """The whole picture of the instance `<id>#img<number>`, as JPEG."""
     rows = server.stores.graph.read(browse.PICTURE, instance_id=f"{id}#img{number}")
     if not rows:
         raise NotFound(f"product {id!r} has no picture {number}")
-    tag = f'"{rows[0]["image_id"][:32]}-{width}"'
+    return _jpeg(rows[0], width, request, server)
+
+
+def _jpeg(row: dict[str, Any], width: int, request: Request, server: Backend) -> Response:
+    """The picture of a row (uri, image_id), made smaller to fit; nothing but the headers where the client has it."""
+    tag = f'"{row["image_id"][:32]}-{width}"'
     headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    image = Pictures.from_settings(server.settings).open(rows[0]["uri"])
+    image = server.pictures.open(row["uri"])
     image.thumbnail((width, width), Image.Resampling.LANCZOS)
     data = io.BytesIO()
     image.save(data, "JPEG", quality=85)

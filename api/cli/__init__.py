@@ -1,0 +1,75 @@
+"""The command `skugraph`. Commands import what they work with when they run, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from api.cli import admin, catalogue, demo, jobs, models, search, serve
+from api.cli.common import fail
+from kg.errors import SkugraphError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"skugraph {version('skugraph')}")
+        raise typer.Exit
+
+
+@app.callback()
+def skugraph(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version")
+    ] = False,
+) -> None:
+    """Graph-first knowledge and instance-level retrieval for product catalogues."""
+
+
+app.command()(demo.demo)
+app.command()(serve.up)
+app.command()(catalogue.ingest)
+app.command()(models.train)
+app.command()(jobs.embed)
+app.command()(jobs.relate)
+app.command()(search.search)
+app.command()(search.cypher)
+app.command("eval")(models.evaluate)
+app.command()(jobs.jobs)
+app.command()(jobs.generations)
+app.command()(jobs.promote)
+app.command()(admin.doctor)
+app.command()(admin.migrate)
+app.add_typer(admin.keys, name="keys")
+
+
+def main() -> None:
+    """Entry point: 0 done, 1 failed, 2 bad input; an error is one line and a hint, never a traceback."""
+    try:
+        app()
+    except SkugraphError as error:
+        sys.exit(fail(error, as_json="--json" in sys.argv))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("SKUGRAPH_LOG_LEVEL") == "DEBUG":
+            raise
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        print("hint: this is a bug; SKUGRAPH_LOG_LEVEL=DEBUG shows where", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,105 @@
+"""Looking after an installation: doctor, migrate, keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, table
+
+__all__ = ["doctor", "keys", "migrate"]
+
+keys = typer.Typer(no_args_is_help=True, help="API keys: who may ask the REST API for what.")
+
+
+def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """What runs where, in which version, with what in it; and for each fault one line that says what to do.
+
+    Exit status 1 when there is a fault. Starts nothing.
+    """
+    from api.doctor import examine
+
+    report = examine(open_settings(home))
+
+    def page() -> None:
+        table(("part", "state", "where", "version", "holds"), [check.row() for check in report.checks])
+        for fault in report.faults:
+            say(f"fault: {fault}", style="red")
+        if not report.faults:
+            say("all is well", style="green")
+
+    emit(report.document(), as_json, page)
+    if report.faults:
+        raise typer.Exit(1)
+
+
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be applied")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the schema up to date; an embedded home does so by itself when it is opened.
+
+    Example: `SKUGRAPH_GRAPH_URI=bolt://db:7687 skugraph migrate --dry-run`
+    """
+    from kg import migrate as chain
+    from kg.stores import open_stores
+
+    with open_stores(open_settings(home)) as stores:
+        steps = chain.migrate(stores.graph, dry_run=dry_run)
+        document = {
+            "dry_run": dry_run,
+            "steps": [{"version": step.version, "name": step.name, "checksum": step.checksum} for step in steps],
+            "applied": sorted(chain.applied(stores.graph)),
+        }
+
+    def page() -> None:
+        for step in steps:
+            say(f"{'would apply' if dry_run else 'applied'} V{step.version:03d} {step.name}")
+        if not steps:
+            say(f"nothing to do: the schema is at V{max(document['applied'], default=0):03d}")
+
+    emit(document, as_json, page)
+
+
+@keys.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Who or what will use it")],
+    scope: Annotated[
+        str, typer.Option("--scope", help="read, ingest (also starts jobs) or admin (also promotes)")
+    ] = "read",
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and print it: the only time it can be seen.
+
+    Example: `skugraph keys add shop --scope read`
+    """
+    from api.auth import Keys
+
+    token = Keys.of(open_settings(home)).add(name, scope)
+    emit({"name": name, "scope": scope, "key": token}, as_json, lambda: say(token))
+
+
+@keys.command("list")
+def listing(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Name, scope and age of every key."""
+    from api.auth import Keys
+
+    records = Keys.of(open_settings(home)).records()
+    document = [record.model_dump(mode="json", include={"name", "scope", "created_at"}) for record in records]
+    emit(document, as_json, lambda: table(("name", "scope", "created"), [tuple(row.values()) for row in document]))
+
+
+@keys.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(help="As given to `keys add`")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a key; a running server refuses it from the next request on."""
+    from api.auth import Keys
+
+    Keys.of(open_settings(home)).revoke(name)
+    emit({"revoked": name}, as_json, lambda: say(f"revoked {name}"))

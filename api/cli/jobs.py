@@ -1,0 +1,137 @@
+"""Work of the workers: embed, relate, jobs, generations, promote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress, say, table
+
+if TYPE_CHECKING:
+    from kg.stores import Stores
+    from workers.jobs import Job
+
+__all__ = ["embed", "generations", "jobs", "promote", "relate", "run_job"]
+
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its end, or only put it in the queue")]
+
+
+def run_job(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
+    """Wait for the end of a job with a progress bar; a worker is started for the time where none runs.
+
+    Raises:
+        JobError: it failed.
+    """
+    from workers.process import worker_at_hand
+
+    from kg.errors import JobError
+    from workers.jobs import wait
+
+    with worker_at_hand(stores.settings), progress(job.kind, quiet=quiet) as update:
+        ended = wait(stores, job.id, lambda seen: update(seen.done, seen.total or None))
+    if ended.state == "failed":
+        raise JobError(f"job {ended.id} failed: {ended.error}", hint=f"`skugraph jobs {ended.id} --resume` tries again")
+    return ended
+
+
+def _finish(stores: Stores, job: Job, *, wait: bool, as_json: bool) -> None:
+    if wait:
+        job = run_job(stores, job, quiet=as_json)
+    emit(job.json(), as_json, lambda: say(_line(job)))
+
+
+def _line(job: Job) -> str:
+    parts = [f"{job.id}: {job.state}", f"{job.done:,} of {job.total:,}"]
+    if job.rejected:
+        parts.append(f"{job.rejected:,} rejected")
+    if job.rate:
+        parts.append(f"{job.rate:.1f}/s")
+    if job.eta_s and not job.over:
+        parts.append(f"{job.eta_s:.0f} s left")
+    return ", ".join([*parts, job.error] if job.error else parts)
+
+
+def embed(
+    encoder: Annotated[Path, typer.Option("--encoder", metavar="DIR", help="Checkpoint folder, as `train` writes it")],
+    wait: WaitOption = True,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Embed what changed since this encoder's generation last did, in the worker; the first generation goes live.
+
+    Stopped or killed, it goes on where it was: run it again.
+
+    Example: `skugraph embed --encoder models/clip`
+    """
+    from kg.stores import open_stores
+    from workers.jobs import submit_embed
+
+    with open_stores(open_settings(home)) as stores:
+        _finish(stores, submit_embed(stores, encoder), wait=wait, as_json=as_json)
+
+
+def relate(wait: WaitOption = True, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Link entities that mean nearly the same (SIMILAR_TO), from the vectors of their texts."""
+    from kg.stores import open_stores
+    from workers.jobs import submit_relate
+
+    with open_stores(open_settings(home)) as stores:
+        _finish(stores, submit_relate(stores), wait=wait, as_json=as_json)
+
+
+def jobs(
+    id: Annotated[str | None, typer.Argument(help="One job; without it the latest")] = None,
+    pause: Annotated[bool, typer.Option("--pause", help="Stop it after the chunk at hand")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with it")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Stop it for good")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Jobs with their state, progress, rate and remaining time; or command one.
+
+    Example: `skugraph jobs embed-20260101-120000-1a2b3c --pause`
+    """
+    from kg.errors import BadInput
+    from kg.stores import open_stores
+    from workers import jobs as work
+
+    commands = [run for wanted, run in ((pause, work.pause), (resume, work.resume), (cancel, work.cancel)) if wanted]
+    if len(commands) > 1 or (commands and id is None):
+        raise BadInput("--pause, --resume and --cancel: give one of them, with the id of a job")
+    with open_stores(open_settings(home)) as stores:
+        if id is not None:
+            job = commands[0](stores, id) if commands else work.get_job(stores, id)
+            emit(job.json(), as_json, lambda: say(_line(job)))
+            return
+        found = work.list_jobs(stores)
+    rows: list[tuple[Any, ...]] = [(j.id, j.state, j.done, j.total, round(j.rate, 1), j.error) for j in found]
+    head = ("job", "state", "done", "total", "a second", "error")
+    emit([job.json() for job in found], as_json, lambda: table(head, rows))
+
+
+def generations(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """The vectors of each encoder: state, dimension, kinds, and how many changes they lack."""
+    from kg.stores import open_stores
+    from kg.vectors import generations as chain
+
+    with open_stores(open_settings(home)) as stores:
+        found = [generation.json() | {"stale": chain.stale(stores, generation)} for generation in chain.listing(stores)]
+    names = ("id", "state", "encoder", "dim", "kinds", "stale", "created_at")
+    rows = [tuple(", ".join(row[n]) if n == "kinds" else row[n] for n in names) for row in found]
+    emit(found, as_json, lambda: table(names, rows))
+
+
+def promote(
+    id: Annotated[str, typer.Argument(help="As `skugraph generations` shows it")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let searches use a generation from now on: one atomic flip, nothing is embedded anew."""
+    from kg.stores import open_stores
+    from kg.vectors import generations as chain
+
+    with open_stores(open_settings(home)) as stores:
+        promoted = chain.promote(stores, id)
+    emit(promoted.json(), as_json, lambda: say(f"{promoted.id} is live"))

@@ -1,0 +1,34 @@
+"""`skugraph up`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.cli.common import HomeOption, JsonOption, emit, open_settings
+
+__all__ = ["up"]
+
+
+def up(
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on (setting api_host)")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port; 0 takes a free one (setting api_port)")] = None,
+    worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Start a worker process too")] = True,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the stores, a worker, the REST API and the web page; Ctrl-C stops all.
+
+    Prints `ready http://…` on stdout when it serves.
+
+    Example: `skugraph up --home shop --port 8080`
+    """
+    from api.server import serve
+
+    settings = open_settings(home, api_host=host, api_port=port)
+    serve(
+        settings,
+        worker=worker,
+        on_ready=lambda url: emit({"ready": url}, as_json, lambda: print(f"ready {url}", flush=True)),
+    )

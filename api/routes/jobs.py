@@ -1,0 +1,80 @@
+"""Jobs: start, watch, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.needs import Ingest, Read, UseBackend
+from kg.errors import BadInput, NotFound
+from workers import jobs as work
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+class JobRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["embed", "relate"] = Field(description="embed: vectors of what changed; relate: entity similarity")
+    encoder: str = Field("", description="For embed: name of a checkpoint in the home's folder `models`")
+
+
+class JobReply(BaseModel):
+    id: str
+    kind: str
+    state: Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+    target: str
+    generation: str
+    total: int
+    done: int
+    rejected: int = Field(description="Items left out, such as broken pictures")
+    rate: float = Field(description="Items a second")
+    eta_s: float | None
+    error: str
+    created_at: str
+    started_at: str
+    finished_at: str
+
+
+class JobList(BaseModel):
+    jobs: list[JobReply]
+
+
+def _reply(job: work.Job) -> JobReply:
+    return JobReply.model_validate(job.json())
+
+
+@router.get("", dependencies=[Read])
+def jobs(server: UseBackend, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> JobList:
+    """The latest jobs, newest first."""
+    return JobList(jobs=[_reply(job) for job in work.list_jobs(server.stores, limit=limit)])
+
+
+@router.post("", status_code=202, dependencies=[Ingest])
+def submit(body: JobRequest, server: UseBackend) -> JobReply:
+    """Start a job, or take up the open one that does the same."""
+    if body.kind == "relate":
+        return _reply(work.submit_relate(server.stores))
+    folder = server.stores.home.models / body.encoder
+    if not body.encoder or folder.parent != server.stores.home.models or body.encoder.startswith("."):
+        raise BadInput(f"encoder = {body.encoder!r}: name a checkpoint folder in the home's `models`")
+    return _reply(work.submit_embed(server.stores, folder))
+
+
+@router.get("/{id}", dependencies=[Read])
+def job(id: str, server: UseBackend) -> JobReply:
+    """One job with its progress."""
+    return _reply(work.get_job(server.stores, id))
+
+
+@router.post("/{id}:{command}", dependencies=[Ingest])
+def command(id: str, command: str, server: UseBackend) -> JobReply:
+    """Pause, resume or cancel a job."""
+    commands = {"pause": work.pause, "resume": work.resume, "cancel": work.cancel}
+    if command not in commands:
+        raise NotFound(f"command {command!r} does not exist", hint=f"known: {', '.join(commands)}")
+    return _reply(commands[command](server.stores, id))
