@@ -62,9 +62,8 @@ def scene(products: Sequence[Image.Image], chance: random.Random) -> tuple[Image
 
 def _placed(product: Image.Image, height: float, turn: float) -> Image.Image:
     scale = min(height / product.height, SIDE * 0.92 / product.width)
-    sized = product.resize(
-        (max(1, round(product.width * scale)), max(1, round(product.height * scale))), Image.Resampling.LANCZOS
-    )
+    size = (max(1, round(product.width * scale)), max(1, round(product.height * scale)))
+    sized = product.resize(size, Image.Resampling.LANCZOS)
     turned = sized.rotate(turn, Image.Resampling.BICUBIC, expand=True)
     turned = turned.crop(turned.getbbox())
     return (
