@@ -98,6 +98,7 @@ class VectorStore:
         Raises:
             BadVector: it exists with another dimension.
         """
+        self._dims.pop(collection, None)  # another process may have dropped and made it meanwhile
         if self.exists(collection):
             if (found := self.dim(collection)) != dim:
                 raise BadVector(f"collection {collection} holds {found} dimensions, not {dim}")

@@ -40,5 +40,6 @@ FEED_STALE = """
 OPTIONAL MATCH (p:Product) WHERE p.revision > $after
 WITH count(p) AS changed
 OPTIONAL MATCH (r:Removed) WHERE r.revision > $after
-RETURN changed + count(r) AS stale
+WITH changed, count(r) AS removed
+RETURN changed + removed AS stale
 """

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from kg.feed import Change, Instance, changes, stale
+from kg.graph.driver import Graph
+from tests.shop import draw, put, remove
+
+
+def test_an_empty_graph_has_no_changes(graph: Graph) -> None:
+    assert changes(graph, 0, 10) == []
+    assert stale(graph, 0) == 0
+
+
+def test_a_change_carries_all_that_is_kept_beside_the_vectors(graph: Graph, tmp_path: Path) -> None:
+    picture = draw(tmp_path / "a.png", 1)
+    put(graph, "p1", title="Pillar candle", pictures=[picture, picture], box=(1, 2, 30, 40), price=9.5, colour="ivory")
+    [change] = changes(graph, 0, 10)
+    assert change == Change(
+        id="p1",
+        revision=1,
+        text="Pillar candle",
+        fields={
+            "product_id": "p1",
+            "brand": "brand:aurora",
+            "categories": ["category:home", "category:home > candles"],
+            "entities": ["colour:ivory"],
+            "seller": "Corner Shop",
+            "price": 9.5,
+            "updated_at": 1767323045,
+            "content_hash": "Pillar candle",
+            "revision": 1,
+        },
+        instances=(
+            Instance("p1#img0", "image", picture.as_uri(), (1.0, 2.0, 30.0, 40.0)),
+            Instance("p1#img1", "image", picture.as_uri(), (1.0, 2.0, 30.0, 40.0)),
+            Instance("p1#txt", "text"),
+        ),
+    )
+
+
+def test_changes_come_in_order_in_chunks_and_only_once(graph: Graph) -> None:
+    for n in range(7):
+        put(graph, f"p{n}")
+    remove(graph, "p3")  # 8
+    put(graph, "p0", title="new")  # 9
+    put(graph, "p7")  # 10
+    remove(graph, "p5")  # 11
+    assert stale(graph, 0) == 8
+    seen, cursor = [], 0
+    while chunk := changes(graph, cursor, 3):
+        assert len(chunk) <= 3
+        seen += [(change.revision, change.id, change.removed) for change in chunk]
+        cursor = chunk[-1].revision
+        assert stale(graph, cursor) == 8 - len(seen)
+    assert seen == [
+        (2, "p1", False),
+        (3, "p2", False),
+        (5, "p4", False),
+        (7, "p6", False),
+        (8, "p3", True),
+        (9, "p0", False),
+        (10, "p7", False),
+        (11, "p5", True),
+    ]
+
+
+def test_unknown_price_and_no_entities(graph: Graph) -> None:
+    put(graph, "p1")
+    [change] = changes(graph, 0, 1)
+    assert change.fields["price"] == -1.0
+    assert change.fields["entities"] == []

@@ -1,0 +1,56 @@
+"""The Celery application, made from the settings.
+
+The broker is a folder in the home unless the settings name one, results are SQLite there. Messages carry nothing but a
+job's id: the job in the graph says what is to do, so a lost or repeated message does no harm.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from celery import Celery
+
+from kg.home import Home
+from kg.settings import Settings
+
+__all__ = ["QUEUES", "TASKS", "make_app"]
+
+QUEUES = ("ingest", "decode", "encode", "graph")
+TASKS = {"embed": "encode", "relate": "graph"}  # kind of job, also the task's name → its queue
+LONGEST_TASK_S = 6 * 3600  # a message that nobody acknowledged comes back after this
+POLL_S = 0.1  # how often an idle worker looks into the broker's folder
+
+
+@lru_cache(maxsize=8)
+def make_app(settings: Settings) -> Celery:
+    """The application for these settings; `app.settings` holds them for the tasks."""
+    app = Celery("skugraph", include=[f"workers.tasks.{kind}" for kind in TASKS])
+    app.settings = settings
+    home = Home(settings.home)
+    transport: dict[str, Any] = {"visibility_timeout": LONGEST_TASK_S}
+    if settings.broker_url is None:
+        folders = {name: home.broker / name for name in ("messages", "control")}
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        transport = {
+            "data_folder_in": str(folders["messages"]),
+            "data_folder_out": str(folders["messages"]),
+            "control_folder": str(folders["control"]),
+            "polling_interval": POLL_S,
+        }
+    app.conf.update(
+        broker_url=settings.broker_url or "filesystem://",
+        broker_transport_options=transport,
+        broker_connection_retry_on_startup=True,
+        result_backend=settings.result_backend or f"db+sqlite:///{home.broker / 'results.sqlite'}",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_routes={kind: {"queue": queue} for kind, queue in TASKS.items()},
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        task_serializer="json",
+        accept_content=["json"],
+    )
+    return app

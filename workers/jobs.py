@@ -1,0 +1,313 @@
+"""Jobs: long work as a state machine in the graph.
+
+    queued → running → done | failed | cancelled
+        ↘    ↕    ↘
+         paused    cancelled
+
+A message in the broker only says "look at this job". It may get lost with a killed worker, or come twice: whoever
+takes it reads the job, does the next chunk, and moves the cursor by compare-and-set, so of two only one counts.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from kg.errors import JobError, NotFound, StoreDown
+from kg.graph.cypher.jobs import JOB, JOB_BEAT, JOB_CLAIM, JOB_CREATE, JOB_MOVE, JOB_SET, JOBS, JOBS_ACTIVE
+from kg.processes import alive, started_at
+from kg.stores import Stores
+from workers.app import TASKS, make_app
+
+__all__ = [
+    "Job",
+    "State",
+    "beating",
+    "cancel",
+    "claim",
+    "enqueue",
+    "get_job",
+    "list_jobs",
+    "move",
+    "note",
+    "pause",
+    "rescue",
+    "resume",
+    "submit_embed",
+    "submit_relate",
+    "wait",
+]
+
+State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+OPEN: tuple[State, ...] = ("queued", "running", "paused")
+BEAT_S = 5.0
+ORPHAN_S = 60.0  # a job without a sign of life for so long has no worker
+POLL_S = 0.2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the graph has it.
+
+    Attributes:
+        kind: embed or relate.
+        target: what it is about: the checkpoint folder of an embed job.
+        generation: id of the generation it fills, once its worker has read the checkpoint.
+        total: items known to be there, those done included; it grows while the catalogue changes.
+        rejected: items left out, each a line in the home's log/NAME.rejects.jsonl, NAME being the job's id.
+        busy_s: seconds that workers were at it.
+        worker: host, pid and start time of the one at it.
+        heartbeat: epoch seconds of its last sign of life.
+    """
+
+    id: str
+    kind: str
+    state: State
+    target: str = ""
+    generation: str = ""
+    total: int = 0
+    done: int = 0
+    rejected: int = 0
+    cursor: int = 0
+    busy_s: float = 0.0
+    worker: str = ""
+    heartbeat: float = 0.0
+    error: str = ""
+    created_at: str = ""
+    started_at: str = ""
+    finished_at: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Items a second, 0 before the first chunk."""
+        return self.done / self.busy_s if self.busy_s else 0.0
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds of work left at that rate, None where it is unknown."""
+        return max(self.total - self.done, 0) / self.rate if self.rate else None
+
+    @property
+    def over(self) -> bool:
+        return self.state not in OPEN
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self) | {"rate": round(self.rate, 3), "eta_s": self.eta_s}
+
+
+# what users do
+
+
+def submit_embed(stores: Stores, encoder_path: str | Path) -> Job:
+    """Embed what the checkpoint's generation lacks; an open job for the same checkpoint is taken up again instead.
+
+    Raises:
+        NotFound: no such folder.
+        StoreDown: the graph or the broker does not answer.
+    """
+    folder = Path(encoder_path).expanduser().absolute()
+    if not folder.is_dir():
+        raise NotFound(f"no checkpoint folder {folder}", hint="`skugraph train` makes one")
+    return _submit(stores, "embed", str(folder))
+
+
+def submit_relate(stores: Stores) -> Job:
+    """Compute the similarity edges between entities anew; an open job is taken up again instead.
+
+    Raises:
+        StoreDown: the graph or the broker does not answer.
+    """
+    return _submit(stores, "relate", "entities")
+
+
+def get_job(stores: Stores, job: str) -> Job:
+    """One job.
+
+    Raises:
+        NotFound: no such id.
+    """
+    return _one(stores.graph.read(JOB, id=job), job)
+
+
+def list_jobs(stores: Stores, *, limit: int = 50) -> list[Job]:
+    """The latest jobs, newest first."""
+    return [_job(row["j"]) for row in stores.graph.read(JOBS, limit=limit)]
+
+
+def pause(stores: Stores, job: str) -> Job:
+    """Stop after the chunk at hand.
+
+    Raises:
+        NotFound: no such id.
+        JobError: it is not queued or running.
+    """
+    return _command(stores, job, ("queued", "running"), "paused")
+
+
+def resume(stores: Stores, job: str) -> Job:
+    """Go on with a paused, failed or cancelled job where it stopped.
+
+    Raises:
+        NotFound: no such id.
+        JobError: it is running or done.
+        StoreDown: the broker does not answer.
+    """
+    resumed = _command(stores, job, ("paused", "failed", "cancelled"), "queued")
+    enqueue(stores, resumed)
+    return resumed
+
+
+def cancel(stores: Stores, job: str) -> Job:
+    """Stop for good after the chunk at hand; what is done stays.
+
+    Raises:
+        NotFound: no such id.
+        JobError: it is over already.
+    """
+    return _command(stores, job, OPEN, "cancelled")
+
+
+def wait(
+    stores: Stores, job: str, on_progress: Callable[[Job], None] | None = None, *, timeout_s: float | None = None
+) -> Job:
+    """The job once it is over or paused; `on_progress` is called with each state seen meanwhile.
+
+    Raises:
+        NotFound: no such id.
+        JobError: it is not over after `timeout_s`.
+    """
+    end = time.monotonic() + timeout_s if timeout_s is not None else None
+    while True:
+        seen = get_job(stores, job)
+        if on_progress:
+            on_progress(seen)
+        if seen.over or seen.state == "paused":
+            return seen
+        if end is not None and time.monotonic() > end:
+            raise JobError(f"job {job} is {seen.state} at {seen.done} of {seen.total} after {timeout_s:g} s")
+        time.sleep(POLL_S)
+
+
+# what workers do
+
+
+def claim(stores: Stores, job: str) -> Job | None:
+    """The job, now running here; None where it is paused, over or gone."""
+    rows = stores.graph.write(JOB_CLAIM, id=job, worker=_me(), now=_now(), beat=time.time())
+    return _job(rows[0]["j"]) if rows else None
+
+
+@contextmanager
+def beating(stores: Stores, job: str) -> Iterator[None]:
+    """Signs of life in the graph for the time of the block."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_S):
+            try:
+                stores.graph.write(JOB_BEAT, id=job, beat=time.time())
+            except StoreDown:
+                continue  # the work itself meets the same store and says so
+
+    thread = threading.Thread(target=beat, name=f"beat-{job}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def note(stores: Stores, job: str, **values: Any) -> Job:
+    """Write down what the worker at the job has learned of it."""
+    return _one(stores.graph.write(JOB_SET, id=job, values=values), job)
+
+
+def move(stores: Stores, job: str, before: Sequence[State], after: State, *, error: str = "") -> Job | None:
+    """Change of state, if the job is in one of the states `before`; None otherwise."""
+    values = {"before": list(before), "after": after, "error": error}
+    rows = stores.graph.write(JOB_MOVE, id=job, now=_now(), beat=time.time(), **values)
+    return _job(rows[0]["j"]) if rows else None
+
+
+def enqueue(stores: Stores, job: Job) -> None:
+    """Send the message that makes a worker look at the job.
+
+    Raises:
+        StoreDown: the broker does not answer.
+    """
+    app = make_app(stores.settings)
+    try:
+        app.send_task(job.kind, args=[job.id], retry=False)
+    except app.connection_for_write().connection_errors as error:
+        raise StoreDown("broker", app.connection_for_write().as_uri(), str(error)) from error
+
+
+def rescue(stores: Stores) -> list[Job]:
+    """Send the messages anew of open jobs whose worker is gone, or that nobody has taken for long."""
+    orphans = [job for row in stores.graph.read(JOBS_ACTIVE) if _orphan(job := _job(row["j"]))]
+    for job in orphans:
+        stores.graph.write(JOB_BEAT, id=job.id, beat=time.time())
+        enqueue(stores, job)
+    return orphans
+
+
+def _submit(stores: Stores, kind: str, target: str) -> Job:
+    if kind not in TASKS:
+        raise NotFound(f"no kind of job {kind!r}; there are {', '.join(TASKS)}")
+    for job in list_jobs(stores):
+        if (job.kind, job.target) == (kind, target) and not job.over:
+            if job.state == "paused":
+                return resume(stores, job.id)
+            if _orphan(job):
+                enqueue(stores, job)
+            return job
+    name = f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    values = {"kind": kind, "target": target}
+    [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=_now(), beat=time.time())
+    job = _job(row["j"])
+    enqueue(stores, job)
+    return job
+
+
+def _command(stores: Stores, job: str, before: Sequence[State], after: State) -> Job:
+    if (moved := move(stores, job, before, after)) is not None:
+        return moved
+    state = get_job(stores, job).state
+    raise JobError(f"job {job} is {state}; to become {after} it must be {' or '.join(before)}")
+
+
+def _orphan(job: Job) -> bool:
+    """Whether nobody works on it: its worker ran on this machine and is gone, or nothing was heard for long."""
+    host, _, process = job.worker.partition(" ")
+    if job.state == "running" and host == socket.gethostname():
+        pid, _, started = process.partition(" ")
+        return not alive(int(pid), float(started))
+    return time.time() - job.heartbeat > ORPHAN_S
+
+
+def _me() -> str:
+    return f"{socket.gethostname()} {os.getpid()} {started_at(os.getpid())}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _one(rows: list[dict[str, Any]], job: str) -> Job:
+    if not rows:
+        raise NotFound(f"no job {job!r}", hint="`skugraph jobs` lists them")
+    return _job(rows[0]["j"])
+
+
+def _job(row: dict[str, Any]) -> Job:
+    return Job(**{name: row[name] for name in Job.__dataclass_fields__ if row.get(name) is not None})

@@ -1,0 +1,113 @@
+"""The worker as a process of its own: `python -m workers.process`, settings as everywhere."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from celery.signals import worker_ready
+from pydantic import SecretStr
+
+from kg.errors import JobError, StoreDown
+from kg.home import Home
+from kg.processes import spawn, tail
+from kg.settings import Settings, load_settings
+from kg.stores import Stores, open_stores
+from workers.app import QUEUES, make_app
+from workers.jobs import rescue
+
+__all__ = ["environment", "main", "start_worker", "workers_alive"]
+
+RESCUE_S = 15.0  # how often a worker looks for jobs that nobody works on
+RUN = "worker"
+log = logging.getLogger(__name__)
+
+
+def start_worker(settings: Settings, *, timeout_s: float = 120) -> subprocess.Popen[bytes]:
+    """Start a worker for all queues and wait until it is ready; it ends with this process.
+
+    Raises:
+        JobError: it ended, or was not ready after `timeout_s`; the message has the end of its log.
+    """
+    home = Home(settings.home).create()
+    log_file = home.log / "worker.log"
+    command = [sys.executable, "-m", "workers.process"]
+    process = spawn(command, cwd=home.root, log=log_file, env=environment(settings))
+    end = time.monotonic() + timeout_s
+    while not any(worker["pid"] == process.pid for worker in workers_alive(settings)):
+        if process.poll() is not None:
+            raise JobError(f"the worker ended with status {process.returncode}: {tail(log_file)}")
+        if time.monotonic() > end:
+            process.kill()
+            raise JobError(f"the worker was not ready after {timeout_s:g} s: {tail(log_file)}")
+        time.sleep(0.1)
+    return process
+
+
+def workers_alive(settings: Settings) -> list[dict[str, Any]]:
+    """Workers of this home on this machine: pid, since (epoch seconds), queues; with a broker of one's own also those
+    elsewhere that answer, by name."""
+    home = Home(settings.home)
+    names = sorted(path.stem for path in home.run.glob(f"{RUN}-*.json")) if home.run.is_dir() else []
+    found = [state for name in names if (state := home.read_run(name)) is not None]
+    if settings.broker_url is not None:
+        local = {worker["worker"] for worker in found}
+        answers = make_app(settings).control.ping(timeout=1)
+        found += [{"worker": name, "pid": None} for answer in answers for name in answer if name not in local]
+    return found
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Environment variables that give a child process these settings."""
+    found = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if value is not None:
+            found[f"SKUGRAPH_{name.upper()}"] = json.dumps(value) if isinstance(value, (tuple, bool)) else str(value)
+    return found
+
+
+def main() -> None:
+    """Serve all queues until SIGTERM, then finish the chunk at hand."""
+    settings = load_settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = make_app(settings)
+    name = f"skugraph-{os.getpid()}@{os.uname().nodename}"
+    with open_stores(settings) as stores:
+        app.stores = stores
+
+        @worker_ready.connect(weak=False)
+        def ready(**_: Any) -> None:
+            stores.home.write_run(f"{RUN}-{os.getpid()}", worker=name, since=time.time(), queues=list(QUEUES))
+            threading.Thread(target=watch, args=(stores,), name="rescue", daemon=True).start()
+
+        arguments = ["worker", "--pool=solo", f"--queues={','.join(QUEUES)}", f"--hostname={name}"]
+        arguments += [f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"]
+        try:
+            app.worker_main(arguments)
+        finally:
+            stores.home.forget_run(f"{RUN}-{os.getpid()}")
+
+
+def watch(stores: Stores) -> None:
+    """Now and then, wake the jobs that nobody works on."""
+    while True:
+        try:
+            for job in rescue(stores):
+                log.warning("job %s had no worker: sent again", job.id)
+        except StoreDown as error:
+            log.warning("%s", error)
+        time.sleep(RESCUE_S)
+
+
+if __name__ == "__main__":
+    main()
