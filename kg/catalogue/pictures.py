@@ -144,16 +144,7 @@ class Pictures:
             BadPicture: as `read`, and what is not a picture, is cut short, or has nothing inside the box.
             TooLarge: as `read`, and more pixels than the limit; nothing was decoded.
         """
-        image = decode(self.read(uri), name=unquote(uri), max_pixels=self.max_pixels)
-        if box is None:
-            return image
-        left, top = math.floor(box[0]), math.floor(box[1])
-        right, bottom = min(math.ceil(box[2]), image.width), min(math.ceil(box[3]), image.height)
-        if left >= right or top >= bottom:
-            raise BadPicture(
-                f"picture {unquote(uri)}: the box {list(box)} lies outside of {image.width}x{image.height}"
-            )
-        return image.crop((left, top, right, bottom))
+        return decode(self.read(uri), name=unquote(uri), max_pixels=self.max_pixels, box=box)
 
     def _fetched(self, url: str) -> bytes:
         kept = self.cache / hashlib.sha256(url.encode()).hexdigest()
@@ -192,11 +183,11 @@ class Pictures:
             raise TooLarge(f"picture {unquote(uri)}: {size / 1e6:.1f} MB, the limit is {self.max_bytes / 1e6:g} MB")
 
 
-def decode(data: bytes, *, name: str, max_pixels: int = 50_000_000) -> Image.Image:
-    """The upright RGB picture in `data`; the first frame of several, transparency on white.
+def decode(data: bytes, *, name: str, max_pixels: int = 50_000_000, box: Box | None = None) -> Image.Image:
+    """The upright RGB picture in `data`, cropped to `box`; the first frame of several, transparency on white.
 
     Raises:
-        BadPicture: not a picture, cut short, or broken.
+        BadPicture: not a picture, cut short, broken, or nothing inside the box.
         TooLarge: more than `max_pixels`, known from the header alone.
     """
     try:
@@ -204,7 +195,7 @@ def decode(data: bytes, *, name: str, max_pixels: int = 50_000_000) -> Image.Ima
             if image.width * image.height > max_pixels:
                 size = f"{image.width} x {image.height} pixels"
                 raise TooLarge(f"picture {name}: {size}, the limit is {max_pixels / 1e6:g} megapixels")
-            return _rgb(ImageOps.exif_transpose(image))
+            whole = _rgb(ImageOps.exif_transpose(image))
     except TooLarge:
         raise
     except Image.DecompressionBombError as error:
@@ -212,6 +203,15 @@ def decode(data: bytes, *, name: str, max_pixels: int = 50_000_000) -> Image.Ima
     # Decoders raise what they like on broken data (OSError, SyntaxError, struct.error, IndexError, …).
     except Exception as error:
         raise BadPicture(f"picture {name} cannot be decoded: {error or type(error).__name__}") from error
+    return whole if box is None else _cropped(whole, box, name)
+
+
+def _cropped(image: Image.Image, box: Box, name: str) -> Image.Image:
+    left, top = math.floor(box[0]), math.floor(box[1])
+    right, bottom = min(math.ceil(box[2]), image.width), min(math.ceil(box[3]), image.height)
+    if left >= right or top >= bottom:
+        raise BadPicture(f"picture {name}: the box {list(box)} lies outside of {image.width}x{image.height}")
+    return image.crop((left, top, right, bottom))
 
 
 def _rgb(image: Image.Image) -> Image.Image:
