@@ -10,15 +10,27 @@ from contextlib import ExitStack
 from api.auth import Keys, keys_wanted
 from api.limits import RateLimit
 from api.search import Searcher
+from encoders.protocol import Encoder
 from kg.catalogue.pictures import Pictures
 from kg.errors import SkugraphError
 from kg.settings import Settings
 from kg.stores import Stores, open_stores
 from kg.vectors.generations import live
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "query_encoder"]
 
 log = logging.getLogger("skugraph.api")
+
+
+def query_encoder(settings: Settings) -> Callable[[str], Encoder]:
+    """Checkpoint folder → encoder for queries; torch is imported at the first call."""
+
+    def load(path: str) -> Encoder:
+        import encoders  # slow, and of use only where something is live
+
+        return encoders.load(path, device=settings.device, batch=settings.encode_batch)
+
+    return load
 
 
 class Backend:
@@ -57,7 +69,7 @@ class Backend:
         stores = self.stores
         with self._lock:
             if self._searcher is None:
-                self._searcher = Searcher(stores)
+                self._searcher = Searcher(stores, query_encoder(self.settings))
             return self._searcher
 
     def missing(self) -> dict[str, str]:

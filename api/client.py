@@ -42,8 +42,9 @@ def ask_search(settings: Settings, request: SearchRequest) -> SearchReply:
 
 
 def _here(settings: Settings, request: SearchRequest) -> SearchReply:
-    from api.search import Searcher  # the query encoder, and torch with it, only where no server has it warm
+    from api.backend import query_encoder  # all this only where no server has it warm
+    from api.search import Searcher
     from kg.stores import open_stores
 
     with open_stores(settings) as stores:
-        return Searcher(stores).search(request)
+        return Searcher(stores, query_encoder(settings)).search(request)

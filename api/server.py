@@ -18,8 +18,9 @@ import uvicorn
 from api.app import create_app
 from api.auth import is_loopback, keys_wanted
 from api.client import RUN_NAME
-from kg.errors import BadInput
+from kg.errors import BadInput, JobError
 from kg.home import Home, try_lock
+from kg.processes import stop
 from kg.settings import Settings
 from kg.stores import open_stores, stop_stores
 from kg.supervisor import CLIENTS_LOCK
@@ -30,6 +31,8 @@ __all__ = ["serve"]
 log = logging.getLogger("skugraph.up")
 
 READY_POLL_S = 0.1
+WATCH_S = 1.0  # how often the worker is looked at
+RESTART_S = 5.0  # before another one is started
 
 
 def serve(settings: Settings, *, worker: bool = True, on_ready: Callable[[str], None] = lambda url: None) -> None:
@@ -58,8 +61,10 @@ def serve(settings: Settings, *, worker: bool = True, on_ready: Callable[[str], 
         shown = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
         url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
         stack.enter_context(open_stores(settings))
+        keeper = WorkerKeeper(settings)
         if worker:
-            stack.enter_context(start_worker(settings))
+            keeper.start()
+            stack.callback(keeper.stop)
         app = create_app(settings, token=secrets.token_urlsafe(32))
         stack.callback(home.forget_run, RUN_NAME)
         config = uvicorn.Config(
@@ -68,8 +73,9 @@ def serve(settings: Settings, *, worker: bool = True, on_ready: Callable[[str], 
         server = uvicorn.Server(config)
 
         def announce() -> None:
-            while not (server.started and not app.state.backend.missing()):
-                if server.should_exit:
+            while not (server.started and (keeper.ready.is_set() or not worker) and not app.state.backend.missing()):
+                if server.should_exit or keeper.failure:
+                    server.should_exit = True
                     return
                 time.sleep(READY_POLL_S)
             home.write_run(RUN_NAME, url=url, token=app.state.backend.token)
@@ -77,6 +83,46 @@ def serve(settings: Settings, *, worker: bool = True, on_ready: Callable[[str], 
 
         threading.Thread(target=announce, name="announce", daemon=True).start()
         server.run(sockets=[listener])
+        if keeper.failure:
+            raise keeper.failure
+
+
+class WorkerKeeper(threading.Thread):
+    """Runs one worker process and starts it anew when it dies.
+
+    Attributes:
+        ready: set once the first worker takes jobs.
+        failure: why the first one could not be started, else None.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="worker-keeper", daemon=True)
+        self.settings, self.ready = settings, threading.Event()
+        self.failure: JobError | None = None
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                process = start_worker(self.settings)
+            except JobError as error:
+                if not self.ready.is_set():
+                    self.failure = error
+                    return
+                log.error("%s", error)
+            else:
+                self.ready.set()
+                while process.poll() is None and not self._stopping.wait(WATCH_S):
+                    pass
+                if self._stopping.is_set():
+                    stop(process)
+                    return
+                log.error("the worker ended with status %s; starting another", process.returncode)
+            self._stopping.wait(RESTART_S)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
 
 
 def _listen(host: str, port: int) -> socket.socket:

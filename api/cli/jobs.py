@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress, say, table
 
 if TYPE_CHECKING:
+    from kg.settings import Settings
     from kg.stores import Stores
     from workers.jobs import Job
 
@@ -24,16 +27,30 @@ def run_job(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
     Raises:
         JobError: it failed.
     """
-    from workers.process import worker_at_hand
-
     from kg.errors import JobError
     from workers.jobs import wait
+    from workers.process import worker_at_hand
 
     with worker_at_hand(stores.settings), progress(job.kind, quiet=quiet) as update:
         ended = wait(stores, job.id, lambda seen: update(seen.done, seen.total or None))
     if ended.state == "failed":
         raise JobError(f"job {ended.id} failed: {ended.error}", hint=f"`skugraph jobs {ended.id} --resume` tries again")
     return ended
+
+
+@contextmanager
+def _worker_at_hand(settings: Settings) -> Iterator[None]:
+    from kg.processes import stop
+    from workers.process import start_worker, workers_alive
+
+    if workers_alive(settings):
+        yield
+        return
+    process = start_worker(settings)
+    try:
+        yield
+    finally:
+        stop(process)
 
 
 def _finish(stores: Stores, job: Job, *, wait: bool, as_json: bool) -> None:
