@@ -100,3 +100,14 @@ def wipe_graph(graph: Graph) -> None:
     query = "MATCH (n) WHERE NOT n:Migration WITH n LIMIT 2000 DETACH DELETE n RETURN count(n) AS gone"
     while graph.write(query)[0]["gone"]:
         pass
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests of each tier ran: a tier that was skipped throughout must not look green."""
+    tiers = ("neo4j", "milvus_server", "redis", "gpu", "browser")
+    reports = terminalreporter.stats
+    for tier in tiers:
+        ran = sum(tier in report.keywords for name in ("passed", "failed") for report in reports.get(name, []))
+        skipped = sum(tier in report.keywords for report in reports.get("skipped", []))
+        if ran or skipped:
+            terminalreporter.write_line(f"tier {tier}: {ran} ran, {skipped} skipped")
