@@ -35,9 +35,11 @@ __all__ = [
     "ProductCard",
     "SearchReply",
     "SearchRequest",
+    "VectorPlan",
 ]
 
-PlanName = Literal["attribute", "exact", "ids", "overfetch", "browse"]
+VectorPlan = Literal["attribute", "exact", "ids", "overfetch"]
+PlanName = Literal[VectorPlan, "lexical", "browse"]
 
 
 def _decoded(value: object) -> object:
@@ -86,7 +88,7 @@ class SearchRequest(_Model):
         default={},
         description="Weight of a list, 1 where absent: `text-image`, `text-text`, `lexical`, `picture-image`, …",
     )
-    plan: PlanName | None = Field(default=None, description="Force a plan instead of letting the planner choose")
+    plan: VectorPlan | None = Field(default=None, description="Force a plan instead of letting the planner choose")
     explain: bool = Field(default=False, description="Report why the plan was chosen")
 
     @field_validator("box")

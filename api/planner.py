@@ -3,6 +3,7 @@
 | plan | when |
 |---|---|
 | `browse` | there is nothing to rank by: the products of the selection by id |
+| `lexical` | there are words and no live generation: the full-text index alone |
 | `attribute` | Milvus can tell by what stands beside the vectors, and nothing is stale |
 | `exact` | up to `exact_max_ids` products; a server's index may lose filtered hits: there before `attribute` |
 | `ids` | up to `ids_max` products, and less than half of the catalogue |
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from api import plans
 from api.fusion import Ranked
-from api.models import PlanName
+from api.models import PlanName, VectorPlan
 from api.plans import Ask
 from kg.errors import BadInput
 from kg.graph import selection as graph_side
@@ -49,7 +50,7 @@ class Plan:
     candidates_exact: bool = True
 
 
-def choose(stores: Stores, selection: Selection, stale: int, *, forced: PlanName | None = None) -> Plan:
+def choose(stores: Stores, selection: Selection, stale: int, *, forced: VectorPlan | None = None) -> Plan:
     """The plan for this selection.
 
     Args:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from kg.errors import BadFilter
 from kg.vectors.schema import FIELDS, Field, fit
 
-__all__ = ["NOTHING", "and_", "array_any", "between", "eq", "isin", "literal", "not_"]
+__all__ = ["NOTHING", "and_", "array_any", "between", "eq", "isin", "literal", "not_", "or_"]
 
 NOTHING = 'product_id == ""'  # ids are never empty; `in []` is not portable
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
@@ -78,6 +78,12 @@ def and_(*parts: str) -> str:
     """Rows that match every part; empty parts ask nothing."""
     asked = [part for part in parts if part]
     return asked[0] if len(asked) == 1 else " and ".join(f"({part})" for part in asked)
+
+
+def or_(*parts: str) -> str:
+    """Rows that match at least one part; empty parts are left out."""
+    asked = [part for part in parts if part]
+    return asked[0] if len(asked) == 1 else " or ".join(f"({part})" for part in asked)
 
 
 def not_(part: str) -> str:

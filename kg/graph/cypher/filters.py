@@ -1,0 +1,128 @@
+"""Cypher of the graph part of a search.
+
+A selection is read as START + WHERE + conditions + END: one start that binds the products `p` it may be about (the
+cheapest of what is asked), every condition as a predicate on `p` (the start's own too, so that a start may be too
+wide), and one end that says what is returned. `kg.graph.selection` joins them; the pieces stand here.
+
+Every piece has variable names of its own: on ArcadeDB EXISTS sees variables that WITH has dropped, and its own are seen
+after it.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BELOW",
+    "CONDITIONS",
+    "COUNT",
+    "END_BRANDS",
+    "END_CATEGORIES",
+    "END_COUNT",
+    "END_IDS",
+    "END_PAGE",
+    "ENTITIES_BY_KEY",
+    "ENTITIES_BY_TEXT",
+    "NEIGHBOURS",
+    "START_ALL",
+    "START_ENTITIES",
+    "START_IDS",
+    "START_SELLERS",
+    "START_WORDS",
+]
+
+# One row an entity that has one of $keys: key, text, type, df.
+ENTITIES_BY_KEY = """
+UNWIND $keys AS key
+MATCH (e:Entity {key: key})
+RETURN e.key AS key, e.text AS text, e.type AS type, e.df AS df
+"""
+
+# One row an entity whose key ends in one of $endings: key, text, type, df. Walks all entities.
+ENTITIES_BY_TEXT = """
+MATCH (e:Entity)
+WHERE any(ending IN $endings WHERE e.key ENDS WITH ending)
+RETURN e.key AS key, e.text AS text, e.type AS type, e.df AS df
+"""
+
+# One row a category right below one of $keys: key, text, df, parent (a key of $keys).
+BELOW = """
+UNWIND $keys AS key
+MATCH (c:Category {key: key})
+WITH c MATCH (below:Category)-[:CHILD_OF]->(c)
+RETURN below.key AS key, below.text AS text, below.df AS df, c.key AS parent
+"""
+
+# One row a SIMILAR_TO edge of $min_weight or more at one of $keys: source (that key), key, text, df, weight.
+NEIGHBOURS = """
+UNWIND $keys AS key
+MATCH (e:Entity {key: key})
+WITH e MATCH (e)-[s:SIMILAR_TO]-(other:Entity)
+WHERE s.weight >= $min_weight
+RETURN e.key AS source, other.key AS key, other.text AS text, other.df AS df, s.weight AS weight
+"""
+
+# All products of the catalogue: n.
+COUNT = "MATCH (p:Product) RETURN count(p) AS n"
+
+# Products linked in any way to one of $start.
+START_ENTITIES = """
+UNWIND $start AS key
+MATCH (found:Entity {key: key})
+WITH found MATCH (p:Product)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(found)
+WITH DISTINCT p"""
+
+# Products whose id is one of $start.
+START_IDS = """
+UNWIND $start AS id
+MATCH (p:Product {id: id})
+WITH DISTINCT p"""
+
+# Products of one of the sellers $start.
+START_SELLERS = """
+UNWIND $start AS seller
+MATCH (p:Product {seller: seller})
+WITH DISTINCT p"""
+
+# Every product.
+START_ALL = "MATCH (p:Product)"
+
+# Products whose title or description holds a word of the full-text query $words, with their score.
+START_WORDS = """
+CALL db.index.fulltext.queryNodes('product_text', $words) YIELD node AS p, score
+WITH p, score"""
+
+# A predicate on `p` for each thing that can be asked; the parameter has the name of the condition.
+CONDITIONS = {
+    "brands": "EXISTS { MATCH (p)-[:MADE_BY]->(b:Brand) WHERE b.key IN $brands }",
+    "categories": "EXISTS { MATCH (p)-[:IN_CATEGORY]->(c:Category) WHERE c.key IN $categories }",
+    "entities": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity) WHERE e.key IN $entities }",
+    "near": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(n:Entity) WHERE n.key IN $near }",
+    "min_price": "p.price >= $min_price",
+    "max_price": "p.price <= $max_price",
+    "sellers": "p.seller IN $sellers",
+    "updated_since": "p.updated_at >= datetime($updated_since)",
+    "pattern": "p.id IN $pattern",
+}
+
+# How many there are, counted up to $limit: n.
+END_COUNT = "WITH p LIMIT $limit RETURN count(p) AS n"
+
+# Every id, in no order: id.
+END_IDS = "RETURN p.id AS id"
+
+# The first $limit by id: id.
+END_PAGE = "RETURN p.id AS id ORDER BY id LIMIT $limit"
+
+# The $limit best by score: id, score (BM25).
+END_WORDS = "RETURN p.id AS id, score ORDER BY score DESC, id LIMIT $limit"
+
+# One row a brand of these products: key, text, n (products).
+END_BRANDS = """
+MATCH (p)-[:MADE_BY]->(brand:Brand)
+RETURN brand.key AS key, brand.text AS text, count(DISTINCT p) AS n"""
+
+# One row a category that these products are in, or that lies above: key, text, n (products).
+END_CATEGORIES = """
+MATCH (p)-[:IN_CATEGORY]->(leaf:Category)
+WITH leaf, count(DISTINCT p) AS n
+MATCH (leaf)-[:CHILD_OF*0..30]->(above:Category)
+RETURN above.key AS key, above.text AS text, sum(n) AS n"""

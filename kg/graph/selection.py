@@ -1,0 +1,123 @@
+"""What filters mean in keys of the graph, and the products that it admits.
+
+`kg.graph.resolving.select` makes a Selection out of Filters; the statements stand in kg/graph/cypher/filters.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kg.graph.cypher import filters as cypher
+from kg.graph.driver import Graph
+
+__all__ = ["Reach", "Selection", "count", "facet", "ids", "members", "page", "stream_ids", "words"]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How an entity is reached from the entities of `near`.
+
+    Attributes:
+        via: the entity one step nearer to the seed, None for a seed.
+        weight: of the SIMILAR_TO edge to it (1 for a seed).
+        strength: product of the weights all the way to the seed; of several ways the strongest of the shortest.
+    """
+
+    via: str | None
+    weight: float
+    strength: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the filters ask, in keys of the graph.
+
+    Attributes:
+        asked: a parameter for each condition of `kg.graph.cypher.filters.CONDITIONS` in use; joined by *and*.
+        texts: display text of each entity key in play.
+        above: parent of each category that is meant because the parent was asked for.
+        reach: how each entity of the condition `near` is reached.
+        notes: what one should know, such as a brand that does not exist.
+        start, start_values: where the graph begins to look (the smallest of what is asked), and its parameter.
+    """
+
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    above: Mapping[str, str] = field(default_factory=dict)
+    reach: Mapping[str, Reach] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    start: str = cypher.START_ALL
+    start_values: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        """True where every product is admitted."""
+        return not self.asked
+
+    @property
+    def nothing(self) -> bool:
+        """True where no product can be admitted, such as of a brand that does not exist."""
+        return any(value == [] for value in self.asked.values())
+
+
+def count(graph: Graph, selection: Selection, limit: int) -> int:
+    """Number of admitted products, counted up to `limit`."""
+    return 0 if selection.nothing else int(_read(graph, selection, cypher.END_COUNT, limit=limit)[0]["n"])
+
+
+def ids(graph: Graph, selection: Selection) -> list[str]:
+    """Ids of all admitted products, sorted."""
+    return sorted(stream_ids(graph, selection))
+
+
+def stream_ids(graph: Graph, selection: Selection) -> Iterator[str]:
+    """Ids of all admitted products, in no order, in flat memory."""
+    if not selection.nothing:
+        for row in graph.stream(_text(selection, cypher.END_IDS), **_parameters(selection)):
+            yield row["id"]
+
+
+def page(graph: Graph, selection: Selection, limit: int) -> list[str]:
+    """The first `limit` admitted products by id."""
+    rows = [] if selection.nothing else _read(graph, selection, cypher.END_PAGE, limit=limit)
+    return [row["id"] for row in rows]
+
+
+def members(graph: Graph, selection: Selection, candidates: Iterable[str]) -> set[str]:
+    """Those of the candidates that exist and are admitted."""
+    start = sorted(set(candidates))
+    if selection.nothing or not start:
+        return set()
+    text = _text(selection, cypher.END_IDS, start=cypher.START_IDS)
+    return {row["id"] for row in graph.read(text, **{**selection.asked, "start": start})}
+
+
+def words(graph: Graph, selection: Selection, query: str, limit: int) -> list[tuple[str, float]]:
+    """(id, BM25 score) of the admitted products that match a full-text query best, ties by id."""
+    if selection.nothing or not query:
+        return []
+    text = _text(selection, cypher.END_WORDS, start=cypher.START_WORDS)
+    rows = graph.read(text, **{**selection.asked, "words": query, "limit": limit})
+    return [(row["id"], float(row["score"])) for row in rows]
+
+
+def facet(graph: Graph, selection: Selection, end: str) -> list[dict[str, Any]]:
+    """Rows (key, text, n) of END_BRANDS or END_CATEGORIES, the most frequent first."""
+    rows = [] if selection.nothing else _read(graph, selection, end)
+    return sorted(rows, key=lambda row: (-row["n"], row["key"]))
+
+
+def _text(selection: Selection, end: str, *, start: str | None = None) -> str:
+    where = " AND ".join(cypher.CONDITIONS[name] for name in selection.asked)
+    return f"{start or selection.start}\n{f'WHERE {where}' if where else ''}\n{end}"
+
+
+def _parameters(selection: Selection) -> dict[str, Any]:
+    started = {"start": list(selection.start_values)} if selection.start_values else {}
+    return {**selection.asked, **started}
+
+
+def _read(graph: Graph, selection: Selection, end: str, **more: Any) -> list[dict[str, Any]]:
+    return graph.read(_text(selection, end), **_parameters(selection), **more)
