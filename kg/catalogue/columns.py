@@ -172,6 +172,10 @@ class ColumnMap(BaseModel):
             _fits(entity.type, entity_key(entity.type, " > ".join(entity.path) or entity.text), WIDTHS[kind])
         return product
 
+    def id_of(self, row: Mapping[str, str]) -> str:
+        """The id that a row states, or nothing; also of a row that `record` refuses."""
+        return self._text("id", row)
+
     def _text(self, name: str, row: Mapping[str, str]) -> str:
         cells = [(row.get(column) or "").strip() for column in self.fields.get(name, ())]
         return " ".join(filter(None, cells)) or self.defaults.get(name, "")

@@ -5,6 +5,7 @@ A picture is measured before it is decoded: bytes, then pixels as its header sta
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import math
@@ -14,11 +15,12 @@ import threading
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from kg.catalogue.fetch import fetch
 from kg.errors import BadPicture, TooLarge
@@ -146,6 +148,22 @@ class Pictures:
         """
         return decode(self.read(uri), name=unquote(uri), max_pixels=self.max_pixels, box=box)
 
+    def measure(self, uri: str) -> tuple[str, int, int]:
+        """SHA-256 of the file (64 hex digits), width and height of the upright picture; all of it is decoded, a JPEG
+        at an eighth of its size, so that what is broken is found.
+
+        Raises:
+            BadPicture, TooLarge: as `open`.
+        """
+        data = self.read(uri)
+        with _opened(data, unquote(uri), self.max_pixels) as image:
+            width, height = image.size
+            if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+                width, height = height, width
+            image.draft(image.mode, (width // 8, height // 8))
+            image.load()
+        return hashlib.sha256(data).hexdigest(), width, height
+
     def _fetched(self, url: str) -> bytes:
         kept = self.cache / hashlib.sha256(url.encode()).hexdigest()
         if kept.is_file():
@@ -190,19 +208,8 @@ def decode(data: bytes, *, name: str, max_pixels: int = 50_000_000, box: Box | N
         BadPicture: not a picture, cut short, broken, or nothing inside the box.
         TooLarge: more than `max_pixels`, known from the header alone.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                size = f"{image.width} x {image.height} pixels"
-                raise TooLarge(f"picture {name}: {size}, the limit is {max_pixels / 1e6:g} megapixels")
-            whole = _rgb(ImageOps.exif_transpose(image))
-    except TooLarge:
-        raise
-    except Image.DecompressionBombError as error:
-        raise TooLarge(f"picture {name}: {error}, the limit is {max_pixels / 1e6:g} megapixels") from error
-    # Decoders raise what they like on broken data (OSError, SyntaxError, struct.error, IndexError, …).
-    except Exception as error:
-        raise BadPicture(f"picture {name} cannot be decoded: {error or type(error).__name__}") from error
+    with _opened(data, name, max_pixels) as image:
+        whole = _rgb(ImageOps.exif_transpose(image))
     return whole if box is None else _cropped(whole, box, name)
 
 
@@ -212,6 +219,23 @@ def _cropped(image: Image.Image, box: Box, name: str) -> Image.Image:
     if left >= right or top >= bottom:
         raise BadPicture(f"picture {name}: the box {list(box)} lies outside of {image.width}x{image.height}")
     return image.crop((left, top, right, bottom))
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > max_pixels:
+                size = f"{image.width} x {image.height} pixels"
+                raise TooLarge(f"picture {name}: {size}, the limit is {max_pixels / 1e6:g} megapixels")
+            yield image
+    except TooLarge:
+        raise
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"picture {name}: {error}, the limit is {max_pixels / 1e6:g} megapixels") from error
+    # Decoders raise what they like on broken data (OSError, SyntaxError, struct.error, IndexError, …).
+    except Exception as error:
+        raise BadPicture(f"picture {name} cannot be decoded: {error or type(error).__name__}") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:

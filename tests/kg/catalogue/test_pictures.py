@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import http.server
 import io
 import os
@@ -102,6 +103,7 @@ def test_upright_box_and_its_limits(pictures: Pictures, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(image, "JPEG", quality=95, exif=exif))
     assert pictures.open(path.as_uri()).size == (20, 40)
+    assert pictures.measure(path.as_uri()) == (hashlib.sha256(path.read_bytes()).hexdigest(), 20, 40)
     top = pictures.open(path.as_uri(), (0, 0, 99, 15.5))
     assert top.size == (20, 16)
     assert np.asarray(top)[..., 2].mean() > 200
@@ -134,6 +136,13 @@ def test_every_mode_becomes_rgb() -> None:
 def test_broken_pictures(data: bytes) -> None:
     with pytest.raises(BadPicture, match="picture x cannot be decoded"):
         decode(data, name="x")
+
+
+def test_measuring_finds_a_jpeg_that_is_cut_short(pictures: Pictures, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(Image.effect_noise((400, 400), 60), "JPEG")[:-2000])
+    with pytest.raises(BadPicture, match="cannot be decoded"):
+        pictures.measure(path.as_uri())
 
 
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (10_000, 10_000)])

@@ -1,0 +1,180 @@
+"""Listings into the graph and out of it: each call is one transaction, with a revision number for every change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kg.graph.cypher import catalogue as cypher
+from kg.graph.driver import Graph, Tx
+from kg.records import Entity, Product
+
+__all__ = ["Listing", "known", "put", "remove", "touch"]
+
+Row = dict[str, Any]
+LABELS = {"brand": "Brand", "category": "Category"}
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A product with its pictures measured, and the hash of the row and pictures that it came from."""
+
+    product: Product
+    source: str
+
+    @property
+    def content(self) -> str:
+        return self.product.hash
+
+
+def known(graph: Graph, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Source and content hash of those of the ids that the graph holds."""
+    return {row["id"]: (row["source"], row["content"]) for row in graph.read(cypher.KNOWN, ids=list(ids))}
+
+
+def put(graph: Graph, listings: Sequence[Listing]) -> None:
+    """Write listings, whole, whether new or changed; phrases found in an earlier caption are taken off."""
+    products = [listing.product for listing in listings]
+    ids = sorted(product.id for product in products)
+    stated = {product.id: _entities(product) for product in products}
+
+    def work(tx: Tx) -> None:
+        before = tx.run(cypher.REVISION_TAKE, n=len(listings))[0]["before"]
+        standing = tx.run(cypher.STANDING, ids=ids)
+        if standing:
+            _clear(tx, [row["id"] for row in standing])
+        tx.run(cypher.REMOVED_FORGET, ids=ids)
+        _put_entities(tx, {entity.key: entity for entities in stated.values() for entity in entities}.values())
+        rows = [_row(listing, before + number) for number, listing in enumerate(listings, 1)]
+        tx.run(cypher.PRODUCTS, rows=rows)
+        for kind, statement in cypher.LINKS.items():
+            tx.run(
+                statement,
+                rows=[
+                    {"id": id, "key": entity.key}
+                    for id, entities in stated.items()
+                    for entity in entities
+                    if (entity.type if entity.type in LABELS else "attribute") == kind
+                ],
+            )
+        _put_pictures(tx, products)
+        links = [entity.key for entities in stated.values() for entity in entities]
+        _settle(tx, standing, links, [product.identity for product in products])
+
+    graph.transaction(work)
+
+
+def touch(graph: Graph, listings: Sequence[Listing]) -> None:
+    """Note that another row, or pictures that lie elsewhere, give the very same products."""
+    moved = {picture.sha256: picture.uri for listing in listings for picture in listing.product.pictures}
+
+    def work(tx: Tx) -> None:
+        tx.run(cypher.REVISION_TAKE, n=0)
+        tx.run(cypher.PRODUCTS_SEEN, rows=[{"id": one.product.id, "source": one.source} for one in listings])
+        tx.run(cypher.IMAGES_MOVED, rows=[{"id": image, "uri": moved[image]} for image in sorted(moved)])
+
+    graph.transaction(work)
+
+
+def remove(graph: Graph, ids: Sequence[str]) -> None:
+    """Take products out, with their instances and the pictures that show nothing else; `Removed` nodes stay."""
+
+    def work(tx: Tx) -> None:
+        before = tx.run(cypher.REVISION_TAKE, n=len(ids))[0]["before"]
+        standing = tx.run(cypher.STANDING, ids=sorted(ids))
+        _clear(tx, [row["id"] for row in standing])
+        tx.run(cypher.PRODUCTS_REMOVE, ids=sorted(ids))
+        tx.run(cypher.REMOVED, rows=[{"id": id, "revision": before + n} for n, id in enumerate(sorted(ids), 1)])
+        _settle(tx, standing, [], [])
+
+    graph.transaction(work)
+
+
+def _clear(tx: Tx, ids: list[str]) -> None:
+    for statement in (cypher.CLEAR_LINKS, cypher.CLEAR_SAME, cypher.CLEAR_SHOWS, cypher.CLEAR_INSTANCES):
+        tx.run(statement, ids=ids)
+
+
+def _settle(tx: Tx, standing: Sequence[Row], links: Sequence[str], identities: Iterable[str]) -> None:
+    """What follows from the change: counts of entities, groups of the same product, pictures that show nothing."""
+    counts = Counter(links)
+    counts.subtract(key for row in standing for key in row["keys"])
+    tx.run(cypher.ENTITY_COUNTS, rows=[{"key": key, "n": n} for key, n in sorted(counts.items()) if n])
+    groups = sorted({*identities, *(row["identity"] or "" for row in standing)} - {""})
+    if groups:
+        tx.run(cypher.SAME_MOVED, identities=groups)
+        tx.run(cypher.SAME, identities=groups)
+    if images := sorted({image for row in standing for image in row["images"]}):
+        tx.run(cypher.IMAGES_PRUNE, ids=images)
+
+
+def _entities(product: Product) -> list[Entity]:
+    return list({entity.key: entity for entity, _ in product.entities()}.values())
+
+
+def _put_entities(tx: Tx, entities: Iterable[Entity]) -> None:
+    """Entities, and the categories above them."""
+    rows: dict[str, dict[str, Row]] = {"Brand": {}, "Category": {}, "Attribute": {}}
+    below: dict[str, str] = {}
+    for entity in entities:
+        for depth in range(1, len(entity.path)):
+            above = Entity(type=entity.type, text=entity.path[depth - 1], path=entity.path[:depth])
+            child = Entity(type=entity.type, text=entity.path[depth], path=entity.path[: depth + 1])
+            rows["Category"][above.key] = _entity(above)
+            below[child.key] = above.key
+        rows[LABELS.get(entity.type, "Attribute")][entity.key] = _entity(entity)
+    for label, found in rows.items():
+        if found:
+            tx.run(cypher.ENTITIES[label], rows=[found[key] for key in sorted(found)])
+    if below:
+        tx.run(cypher.CHILD_OF, rows=[{"key": key, "parent": below[key]} for key in sorted(below)])
+
+
+def _entity(entity: Entity) -> Row:
+    return {"key": entity.key, "text": entity.text, "type": entity.type, "path": list(entity.path) or None}
+
+
+def _row(listing: Listing, revision: int) -> Row:
+    product = listing.product
+    values = {
+        "title": product.title,
+        "price": product.price,
+        "content_hash": listing.content,
+        "source_hash": listing.source,
+        "revision": revision,
+    }
+    # An empty word is absent: no index holds all that have none under one key.
+    values |= {
+        name: getattr(product, name) or None for name in ("description", "url", "seller", "currency", "identity")
+    }
+    updated = product.updated_at.isoformat() if product.updated_at else None
+    return {"id": product.id, "values": values, "updated_at": updated}
+
+
+def _put_pictures(tx: Tx, products: Sequence[Product]) -> None:
+    images, shows, instances = {}, {}, []
+    for product in products:
+        for number, picture in enumerate(product.pictures):
+            images[picture.sha256] = {
+                "id": picture.sha256,
+                "uri": picture.uri,
+                "width": picture.width,
+                "height": picture.height,
+            }
+            shows[product.id, picture.sha256] = {"id": product.id, "image": picture.sha256}
+            instances.append(
+                {
+                    "id": product.id,
+                    "instance": f"{product.id}#img{number}",
+                    "image": picture.sha256,
+                    "box": list(picture.box) if picture.box else None,
+                }
+            )
+    if images:
+        tx.run(cypher.IMAGES, rows=[images[key] for key in sorted(images)])
+        tx.run(cypher.SHOWS, rows=list(shows.values()))
+        tx.run(cypher.INSTANCES, rows=instances)
+    texts = [{"id": product.id, "instance": f"{product.id}#txt"} for product in products if product.title]
+    tx.run(cypher.TEXTS, rows=texts)

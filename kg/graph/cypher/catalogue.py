@@ -1,0 +1,198 @@
+"""Statements that write listings and take them out. All but KNOWN and IDS run inside the transaction that REVISION_TAKE
+opened: the counter's lock puts such transactions one after the other."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CHILD_OF",
+    "CLEAR_INSTANCES",
+    "CLEAR_LINKS",
+    "CLEAR_SAME",
+    "CLEAR_SHOWS",
+    "ENTITIES",
+    "ENTITY_COUNTS",
+    "IDS",
+    "IMAGES",
+    "IMAGES_MOVED",
+    "IMAGES_PRUNE",
+    "INSTANCES",
+    "KNOWN",
+    "LINKS",
+    "PRODUCTS",
+    "PRODUCTS_REMOVE",
+    "PRODUCTS_SEEN",
+    "REMOVED",
+    "REMOVED_FORGET",
+    "REVISION_TAKE",
+    "SAME",
+    "SAME_MOVED",
+    "SHOWS",
+    "STANDING",
+    "TEXTS",
+]
+
+# One row a known id of $ids: id, source, content (hashes).
+KNOWN = """
+UNWIND $ids AS id
+MATCH (p:Product {id: id})
+RETURN p.id AS id, p.source_hash AS source, p.content_hash AS content
+"""
+
+# Every product: id.
+IDS = "MATCH (p:Product) RETURN p.id AS id"
+
+# Takes $n numbers: before, the last one that was taken before.
+REVISION_TAKE = """
+MERGE (c:Counter {name: 'revision'})
+SET c.value = coalesce(c.value, 0) + $n
+RETURN c.value - $n AS before
+"""
+
+# How the products of $ids that exist stand before a change: id, identity, keys (of their entities), images.
+STANDING = """
+UNWIND $ids AS id
+MATCH (p:Product {id: id})
+OPTIONAL MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity)
+WITH p, collect(DISTINCT e.key) AS keys
+OPTIONAL MATCH (m:Image)-[:SHOWS]->(p)
+RETURN p.id AS id, p.identity AS identity, keys, collect(DISTINCT m.id) AS images
+"""
+
+# Takes off what the products of $ids are linked to; nothing returned.
+CLEAR_LINKS = "UNWIND $ids AS id MATCH (p:Product {id: id})-[r:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(:Entity) DELETE r"
+CLEAR_SAME = """
+UNWIND $ids AS id
+MATCH (p:Product {id: id})-[r:SAME_AS]-(:Product) WHERE r.source = 'identity'
+WITH DISTINCT r DELETE r
+"""
+CLEAR_SHOWS = "UNWIND $ids AS id MATCH (p:Product {id: id})<-[r:SHOWS]-(:Image) DELETE r"
+CLEAR_INSTANCES = "UNWIND $ids AS id MATCH (p:Product {id: id})<-[:OF]-(i:Instance) DETACH DELETE i"
+
+# Entities of one label: $rows of key, text, type, path (null but for categories); nothing returned.
+ENTITIES = {
+    label: f"""
+UNWIND $rows AS row
+MERGE (e:Entity:{label} {{key: row.key}})
+ON CREATE SET e.text = row.text, e.type = row.type, e.path = row.path, e.df = 0
+"""
+    for label in ("Brand", "Category", "Attribute")
+}
+
+# Adds to the number of products of entities: $rows of key, n (may be negative); nothing returned.
+ENTITY_COUNTS = "UNWIND $rows AS row MATCH (e:Entity {key: row.key}) SET e.df = e.df + row.n"
+
+# Hangs categories below each other: $rows of key, parent; nothing returned.
+CHILD_OF = """
+UNWIND $rows AS row
+MATCH (c:Entity {key: row.key})
+MATCH (above:Entity {key: row.parent})
+MERGE (c)-[:CHILD_OF]->(above)
+"""
+
+# Products: $rows of id, values (a null takes the property off), updated_at (ISO or null); nothing returned.
+PRODUCTS = """
+UNWIND $rows AS row
+MERGE (p:Product {id: row.id})
+SET p += row.values,
+    p.updated_at = CASE WHEN row.updated_at IS NULL THEN null ELSE datetime(row.updated_at) END
+"""
+
+# Notes the rows that a product came from, where nothing else changed: $rows of id, source; nothing returned.
+PRODUCTS_SEEN = "UNWIND $rows AS row MATCH (p:Product {id: row.id}) SET p.source_hash = row.source"
+
+# Links of products without any: $rows of id, key; nothing returned.
+LINKS = {
+    "brand": """
+UNWIND $rows AS row
+MATCH (e:Entity {key: row.key})
+MATCH (p:Product {id: row.id})
+CREATE (p)-[:MADE_BY]->(e)
+""",
+    "category": """
+UNWIND $rows AS row
+MATCH (e:Entity {key: row.key})
+MATCH (p:Product {id: row.id})
+CREATE (p)-[:IN_CATEGORY]->(e)
+""",
+    "attribute": """
+UNWIND $rows AS row
+MATCH (e:Entity {key: row.key})
+MATCH (p:Product {id: row.id})
+CREATE (p)-[:HAS_ENTITY {source: 'field', weight: 1.0}]->(e)
+""",
+}
+
+# Pictures: $rows of id, uri, width, height; nothing returned.
+IMAGES = """
+UNWIND $rows AS row
+MERGE (m:Image {id: row.id})
+SET m.uri = row.uri, m.width = row.width, m.height = row.height
+"""
+
+# Pictures whose bytes are known and lie elsewhere now: $rows of id, uri; nothing returned.
+IMAGES_MOVED = "UNWIND $rows AS row MATCH (m:Image {id: row.id}) SET m.uri = row.uri"
+
+# Which picture shows which product: $rows of id, image; nothing returned.
+SHOWS = """
+UNWIND $rows AS row
+MATCH (m:Image {id: row.image})
+MATCH (p:Product {id: row.id})
+CREATE (m)-[:SHOWS]->(p)
+"""
+
+# Occurrences in pictures: $rows of id, instance, image, box (or null); nothing returned.
+INSTANCES = """
+UNWIND $rows AS row
+MATCH (p:Product {id: row.id})
+MATCH (m:Image {id: row.image})
+CREATE (i:Instance {id: row.instance, kind: 'image', box: row.box})
+CREATE (i)-[:OF]->(p)
+CREATE (i)-[:IN]->(m)
+"""
+
+# The texts of products as instances: $rows of id, instance; nothing returned.
+TEXTS = """
+UNWIND $rows AS row
+MATCH (p:Product {id: row.id})
+CREATE (i:Instance {id: row.instance, kind: 'text'})
+CREATE (i)-[:OF]->(p)
+"""
+
+# Takes off the edges of listings whose group of $identities has a smaller id now; nothing returned.
+SAME_MOVED = """
+UNWIND $identities AS identity
+MATCH (p:Product {identity: identity})
+WITH identity, min(p.id) AS least
+MATCH (p:Product {identity: identity})-[r:SAME_AS]->(hub:Product)
+WHERE r.source = 'identity' AND hub.id <> least
+DELETE r
+"""
+
+# Joins the listings of each of $identities to the one of the smallest id; nothing returned.
+SAME = """
+UNWIND $identities AS identity
+MATCH (p:Product {identity: identity})
+WITH identity, min(p.id) AS least
+MATCH (hub:Product {id: least})
+WITH identity, hub
+MATCH (p:Product {identity: identity}) WHERE p.id <> hub.id
+MERGE (p)-[r:SAME_AS]->(hub)
+SET r.source = 'identity', r.score = 1.0
+"""
+
+# Takes out products (CLEAR_INSTANCES first); nothing returned.
+PRODUCTS_REMOVE = "UNWIND $ids AS id MATCH (p:Product {id: id}) DETACH DELETE p"
+
+# What generations learn of them: $rows of id, revision; nothing returned.
+REMOVED = "UNWIND $rows AS row MERGE (r:Removed {id: row.id}) SET r.revision = row.revision"
+
+# Products of $ids are back; nothing returned.
+REMOVED_FORGET = "UNWIND $ids AS id MATCH (r:Removed {id: id}) DELETE r"
+
+# Takes out those pictures of $ids that show nothing any more; nothing returned.
+IMAGES_PRUNE = """
+UNWIND $ids AS id
+MATCH (m:Image {id: id})
+WHERE NOT EXISTS { MATCH (m)-[:SHOWS]->(:Product) } AND NOT EXISTS { MATCH (m)<-[:IN]-(:Instance) }
+DETACH DELETE m
+"""

@@ -1,0 +1,78 @@
+"""Statements of the phrases that captions mention, and of entities that nothing names any more."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CAPTIONS",
+    "DICTIONARY",
+    "ENTITIES_PRUNE",
+    "MENTIONS",
+    "MENTIONS_CLEAR",
+    "PHRASES_DONE",
+    "PHRASES_STATE",
+    "REVISIONS",
+]
+
+# One row an entity that a field states, or that stands above one: key, type, text.
+DICTIONARY = """
+MATCH (e:Entity)
+WHERE EXISTS { MATCH (e)<-[s:HAS_ENTITY]-(:Product) WHERE s.source = 'field' }
+   OR EXISTS { MATCH (e)<-[:MADE_BY]-(:Product) }
+   OR EXISTS { MATCH (e)<-[:IN_CATEGORY]-(:Product) }
+   OR EXISTS { MATCH (e)<-[:CHILD_OF]-(:Entity) }
+RETURN e.key AS key, e.type AS type, e.text AS text
+"""
+
+# One row: revision (the latest), cursor (captions are matched up to it), dictionary (hash of what they were matched
+# with, null before the first time).
+PHRASES_STATE = """
+OPTIONAL MATCH (c:Counter {name: 'revision'})
+WITH coalesce(c.value, 0) AS revision
+OPTIONAL MATCH (d:Counter {name: 'phrases'})
+RETURN revision, coalesce(d.value, 0) AS cursor, d.dictionary AS dictionary
+"""
+
+# Notes how far captions are matched, and with what; nothing returned.
+PHRASES_DONE = """
+MERGE (d:Counter {name: 'phrases'})
+SET d.value = $cursor, d.dictionary = $dictionary
+"""
+
+# The first $limit products changed within ($after, $until]: id, revision, title, description, links (maps of key,
+# type, text, path, source of their entities; one map of nulls where there are none).
+CAPTIONS = """
+MATCH (p:Product) WHERE p.revision > $after AND p.revision <= $until
+WITH p ORDER BY p.revision LIMIT $limit
+OPTIONAL MATCH (p)-[r:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity)
+RETURN p.id AS id, p.revision AS revision, p.title AS title, p.description AS description,
+       collect({key: e.key, text: e.text, path: e.path, source: r.source}) AS links
+ORDER BY revision
+"""
+
+# Links products to entities that their captions mention: $rows of id, key; nothing returned.
+MENTIONS = """
+UNWIND $rows AS row
+MATCH (e:Entity {key: row.key})
+MATCH (p:Product {id: row.id})
+CREATE (p)-[:HAS_ENTITY {source: 'caption', weight: 0.5}]->(e)
+"""
+
+# Takes such links off: $rows of id, key; nothing returned.
+MENTIONS_CLEAR = """
+UNWIND $rows AS row
+MATCH (p:Product {id: row.id})-[r:HAS_ENTITY]->(e:Entity {key: row.key})
+WHERE r.source = 'caption'
+DELETE r
+"""
+
+# New revision numbers: $rows of id, revision; nothing returned.
+REVISIONS = "UNWIND $rows AS row MATCH (p:Product {id: row.id}) SET p.revision = row.revision"
+
+# Takes out up to $limit entities that no product and no category below names: gone, how many.
+ENTITIES_PRUNE = """
+MATCH (e:Entity)
+WHERE e.df <= 0 AND NOT EXISTS { MATCH (e)<-[:CHILD_OF]-(:Entity) }
+WITH e LIMIT $limit
+DETACH DELETE e
+RETURN count(*) AS gone
+"""
