@@ -1,0 +1,77 @@
+"""What a tower needs to know of a backbone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+from torch import Tensor
+
+__all__ = ["PictureBackbone", "TextBackbone", "TextTokens", "weights_hash"]
+
+
+class TextTokens(NamedTuple):
+    """B texts of at most N tokens: `features` (B, N, width) float32, `mask` (B, N) bool, `ids` (B, N) int64."""
+
+    features: Tensor
+    mask: Tensor
+    ids: Tensor
+
+
+class PictureBackbone(Protocol):
+    """Pictures to tokens, in two steps, so that a cache can know the tokens by the pixels.
+
+    Attributes:
+        fingerprint: hash over weights and preprocessing.
+        places: tokens of a picture.
+        width: length of a token.
+    """
+
+    fingerprint: str
+    places: int
+    width: int
+
+    def pixels(self, image: Image) -> NDArray[np.uint8]:
+        """An RGB picture as (S, S, 3)."""
+        ...
+
+    def tokens(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """(B, S, S, 3) to (B, places, width) float32."""
+        ...
+
+
+class TextBackbone(Protocol):
+    """Texts to tokens.
+
+    Attributes:
+        fingerprint: hash over weights and tokenizer.
+        places: most tokens of a text; longer texts are cut.
+        width: length of a token.
+        words: size of the vocabulary.
+    """
+
+    fingerprint: str
+    places: int
+    width: int
+    words: int
+
+    def tokens(self, texts: Sequence[str]) -> TextTokens: ...
+
+    def save_tokenizer(self, folder: Path) -> None: ...
+
+
+def weights_hash(state: Mapping[str, Tensor], *extra: str) -> str:
+    """SHA-256 over names, shapes and bytes of the weights, and over `extra`."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.view(-1).numpy().data)
+    for part in extra:
+        digest.update(part.encode())
+    return digest.hexdigest()
