@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from api.auth import Keys, keys_wanted
 from api.limits import RateLimit
+from api.models import SearchRequest
 from api.search import Searcher
 from encoders.protocol import Encoder
 from kg.catalogue.pictures import Pictures
@@ -87,13 +88,13 @@ class Backend:
         return missing
 
     def warm(self) -> None:
-        """Open the stores and load the query encoder in the background; a failure is logged and met again by the
-        first request that needs it."""
+        """Open the stores and make one search in the background, so that the first user does not wait for the encoder;
+        a failure is logged, and met again by the request that needs the same."""
 
         def work() -> None:
             try:
                 if live(self.stores):
-                    self.searcher.warm()
+                    self.searcher.search(SearchRequest(text="warm", k=1))
             except SkugraphError as error:
                 log.warning("not warm yet: %s", error)
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import uvicorn
 
 from api.app import create_app
 from api.auth import is_loopback, keys_wanted
 from api.client import RUN_NAME
-from kg.errors import BadInput, JobError
+from kg.errors import BadInput, JobError, SkugraphError
 from kg.home import Home, try_lock
 from kg.processes import stop
 from kg.settings import Settings
@@ -26,7 +26,7 @@ from kg.stores import open_stores, stop_stores
 from kg.supervisor import CLIENTS_LOCK
 from workers.process import start_worker
 
-__all__ = ["serve"]
+__all__ = ["Served", "serving"]
 
 log = logging.getLogger("skugraph.up")
 
@@ -35,17 +35,31 @@ WATCH_S = 1.0  # how often the worker is looked at
 RESTART_S = 5.0  # before another one is started
 
 
-def serve(settings: Settings, *, worker: bool = True, on_ready: Callable[[str], None] = lambda url: None) -> None:
-    """Serve until SIGINT or SIGTERM; call it in the main thread.
+@dataclass(frozen=True)
+class Served:
+    """A home that is being served.
+
+    Attributes:
+        url: where, without a slash at the end.
+        wait: returns when the server ends by itself; Ctrl-C and SIGTERM raise KeyboardInterrupt out of it.
+    """
+
+    url: str
+    wait: Callable[[], None]
+
+
+@contextmanager
+def serving(settings: Settings, *, worker: bool = True) -> Iterator[Served]:
+    """Embedded stores, a worker and the API, for the time of a `with` block; entered once everything answers.
 
     Args:
         settings: see kg/settings.py.
         worker: also run a worker process.
-        on_ready: called once, with the address, when everything answers.
 
     Raises:
         BadInput: this home is served already, or the port is taken.
         StoreDown: a store does not answer.
+        JobError: the worker cannot be started.
     """
     home = Home(settings.home).create()
     if (running := home.read_run(RUN_NAME)) is not None:
@@ -53,38 +67,48 @@ def serve(settings: Settings, *, worker: bool = True, on_ready: Callable[[str], 
     if not keys_wanted(settings):
         open_to = "this machine only" if is_loopback(settings.api_host) else "EVERYBODY who reaches this address"
         print(f"API keys are off: the API answers {open_to}", file=sys.stderr)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end the same way, also while starting
-    with suppress(KeyboardInterrupt), ExitStack() as stack:
+    with ExitStack() as stack:
         stack.callback(_stop_idle_stores, home)
         listener = stack.enter_context(_listen(settings.api_host, settings.api_port))
-        port = listener.getsockname()[1]
-        shown = "127.0.0.1" if settings.api_host in ("0.0.0.0", "::") else settings.api_host
-        url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
         stack.enter_context(open_stores(settings))
         keeper = WorkerKeeper(settings)
         if worker:
             keeper.start()
             stack.callback(keeper.stop)
         app = create_app(settings, token=secrets.token_urlsafe(32))
-        stack.callback(home.forget_run, RUN_NAME)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=5
         )
         server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
+        thread.start()
+        stack.callback(_stop_server, server, thread)
+        while not server.started or (worker and not keeper.ready.is_set()) or app.state.backend.missing():
+            if keeper.failure:
+                raise keeper.failure
+            if not thread.is_alive():
+                raise SkugraphError("the API could not be started", hint="its log says why")
+            time.sleep(READY_POLL_S)
+        url = _address(settings.api_host, listener.getsockname()[1])
+        stack.callback(home.forget_run, RUN_NAME)
+        home.write_run(RUN_NAME, url=url, token=app.state.backend.token)
+        yield Served(url, lambda: _join(thread))
 
-        def announce() -> None:
-            while not (server.started and (keeper.ready.is_set() or not worker) and not app.state.backend.missing()):
-                if server.should_exit or keeper.failure:
-                    server.should_exit = True
-                    return
-                time.sleep(READY_POLL_S)
-            home.write_run(RUN_NAME, url=url, token=app.state.backend.token)
-            on_ready(url)
 
-        threading.Thread(target=announce, name="announce", daemon=True).start()
-        server.run(sockets=[listener])
-        if keeper.failure:
-            raise keeper.failure
+def _join(thread: threading.Thread) -> None:
+    while thread.is_alive():
+        thread.join(WATCH_S)  # a join without a limit would not let a signal through everywhere
+
+
+def _stop_server(server: uvicorn.Server, thread: threading.Thread) -> None:
+    server.should_exit = True
+    thread.join()
+
+
+def _address(host: str, port: int) -> str:
+    """What to type into a browser on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class WorkerKeeper(threading.Thread):

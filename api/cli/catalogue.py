@@ -11,6 +11,7 @@ from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress
 
 if TYPE_CHECKING:
     from kg.catalogue.columns import ColumnMap
+    from kg.catalogue.ingest import IngestReport
 
 __all__ = ["column_map", "ingest"]
 
@@ -37,7 +38,6 @@ def ingest(
     Example: `skugraph ingest items.csv --images pictures.zip --map shop.toml`
     """
     from kg.catalogue.ingest import ingest as run
-
     from kg.catalogue.readers import count_rows_hint
     from kg.errors import BadInput
     from kg.stores import open_stores
@@ -49,17 +49,21 @@ def ingest(
     if shown and not as_json:
         say(shown, style="dim")
     rejects = rejects or Path(f"{table.name}.rejects.jsonl")
-    with open_stores(settings) as stores, progress("ingest", quiet=as_json) as update:
+    with open_stores(settings) as stores, progress(quiet=as_json) as update:
         total = count_rows_hint(table)
-        report = run(
-            stores, table, images, columns, rejects=rejects, sync=sync, progress=lambda done: update(done, total)
-        )
+
+        def seen(report: IngestReport) -> None:
+            update("ingest", report.read, max(total, report.read))
+
+        report = run(stores, table, images, columns, rejects=rejects, sync=sync, progress=seen)
     document = report.json() | {"rejects": str(rejects) if report.rejected else None}
 
     def page() -> None:
         counts = ("read", "written", "updated", "unchanged", "rejected", "removed")
         say(", ".join(f"{getattr(report, name):,} {name}" for name in counts))
         say(f"{report.seconds:.1f} s, {report.rows_per_s:,.0f} rows/s")
+        if report.sync_skipped:
+            say("nothing was removed: some rejected row has no readable id", style="yellow")
         if report.rejected:
             say(f"rejected rows, each with its reason: {rejects}", style="yellow")
 

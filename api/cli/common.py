@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ import typer
 from kg.errors import BadInput, SkugraphError
 from kg.settings import Settings, load_settings
 
-__all__ = ["HomeOption", "JsonOption", "emit", "fail", "open_settings", "progress", "say", "table"]
+__all__ = ["HomeOption", "JsonOption", "emit", "fail", "interruptible", "open_settings", "progress", "say", "table"]
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Home folder (default ~/.skugraph, or SKUGRAPH_HOME)")
@@ -33,15 +34,16 @@ def open_settings(home: Path | None, **overrides: Any) -> Settings:
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )
-    # The driver tells of every lost connection and every hint of the server; what matters comes as an error.
-    logging.getLogger("neo4j").setLevel(logging.ERROR)
+    # These tell of every lost connection and every hint of a server; what matters comes as an error.
+    for chatty in ("neo4j", "kombu"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     return settings
 
 
 def emit(document: Any, as_json: bool, page: Callable[[], None]) -> None:
     """Print the one JSON document, or let `page` print for people."""
     if as_json:
-        print(json.dumps(document, ensure_ascii=False, indent=1, default=str))
+        print(json.dumps(document, ensure_ascii=False, indent=1, default=str), flush=True)
     else:
         page()
 
@@ -77,20 +79,24 @@ def _plain(cell: object) -> str:
 
 
 @contextmanager
-def progress(what: str, *, quiet: bool = False) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr with rate and remaining time; the value takes (done, total or None)."""
+def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar on stderr with the remaining time; the value takes (what, done, total or None)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
-        def update(done: int, total: int | None = None) -> None:
-            bar.update(task, completed=done, total=total)
 
-        yield update
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does: everything in it is closed in order, and that is no failure."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        yield
 
 
 def fail(error: SkugraphError, *, as_json: bool) -> int:

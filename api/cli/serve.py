@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.common import HomeOption, JsonOption, emit, open_settings
+from api.cli.common import HomeOption, JsonOption, emit, interruptible, open_settings
 
 __all__ = ["up"]
 
@@ -24,11 +24,9 @@ def up(
 
     Example: `skugraph up --home shop --port 8080`
     """
-    from api.server import serve
+    from api.server import serving
 
     settings = open_settings(home, api_host=host, api_port=port)
-    serve(
-        settings,
-        worker=worker,
-        on_ready=lambda url: emit({"ready": url}, as_json, lambda: print(f"ready {url}", flush=True)),
-    )
+    with interruptible(), serving(settings, worker=worker) as served:
+        emit({"ready": served.url}, as_json, lambda: print(f"ready {served.url}", flush=True))
+        served.wait()

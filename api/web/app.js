@@ -7,10 +7,12 @@ import { openProduct } from "./product.js";
 import { drawHits, drawWaiting, statusLine } from "./results.js";
 import { asks, clear, filters, firstPage, moreResults, readAddress, request, state, writeAddress } from "./state.js";
 
+const PRODUCT = "#product/"; // the product on show is part of the address, so that Back closes it
 let running = new AbortController();
+let asked = location.search;
 
 const actions = {
-  open: (id) => openProduct(id, actions).catch(complain),
+  open: (id) => { location.hash = `${PRODUCT}${encodeURIComponent(id)}`; },
   like: (id) => { Object.assign(state, { like: id, text: "" }); setPicture(null); begin(); },
   entity: (key) => { Object.assign(state, { like: "" }); state.entity = [key]; begin(); },
 };
@@ -26,6 +28,7 @@ function complain(error) {
 
 /** The search in `state`, or, when nothing is asked for, a look at the whole catalogue. */
 async function refresh() {
+  asked = location.search;
   running.abort();
   running = new AbortController();
   const { signal } = running;
@@ -88,8 +91,8 @@ function drawControls() {
   $("near").value = state.near[0] || "";
   $("hops").value = state.hops;
   drawChips(begin, () => { clear(); state.like = ""; begin(); });
-  const asked = state.text || (state.like && `like ${state.like}`) || (state.picture && "by picture");
-  document.title = asked ? `${asked} · skugraph` : "skugraph";
+  const title = state.text || (state.like && `like ${state.like}`) || (state.picture && "by picture");
+  document.title = title ? `${title} · skugraph` : "skugraph";
 }
 
 function setPicture(file) {
@@ -126,6 +129,15 @@ $("near").addEventListener("focus", () => suggestEntities($("near").value));
 $("near").addEventListener("change", () => { state.near = [$("near").value.trim()].filter(Boolean); begin(); });
 $("hops").addEventListener("change", () => { state.hops = Number($("hops").value); if (state.near.length) begin(); });
 
+function showProduct() {
+  const id = location.hash.startsWith(PRODUCT) && decodeURIComponent(location.hash.slice(PRODUCT.length));
+  if (id) openProduct(id, actions).catch(complain);
+  else $("product").close();
+}
+window.addEventListener("hashchange", showProduct);
+$("product").addEventListener("close", () => {
+  if (location.hash.startsWith(PRODUCT)) history.replaceState(null, "", location.pathname + location.search);
+});
 $("product").addEventListener("click", (event) => { if (event.target === $("product")) $("product").close(); });
 
 const hideDrop = debounce(120, () => { $("drop").hidden = true; });
@@ -151,8 +163,13 @@ document.addEventListener("keydown", (event) => {
     $("text").select();
   }
 });
-window.addEventListener("popstate", () => { readAddress(); refresh(); });
+window.addEventListener("popstate", () => {
+  if (location.search === asked) return; // only a product was opened or closed
+  readAddress();
+  refresh();
+});
 if (matchMedia("(max-width: 760px)").matches) $("filters").open = false;
 
 readAddress();
 refresh();
+showProduct();

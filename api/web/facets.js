@@ -4,7 +4,7 @@ import { get, post } from "./api.js";
 import { $, debounce, el } from "./dom.js";
 import { filters, state, toggle } from "./state.js";
 
-const SHOWN = 12;
+const SHOWN = 10;
 const expanded = new Set();
 
 /** Counts of one field come without its own filter: several values of it can be chosen. */
@@ -17,11 +17,21 @@ export async function refreshFacets(onChange, signal) {
   return { brand: brands.brand, category: categories.category };
 }
 
+/** The flat list of category counts in the order of the tree; of what is closed only the top is there. */
+function opened(values) {
+  const parent = (key) => (key.includes(" > ") ? key.slice(0, key.lastIndexOf(" > ")) : "");
+  const below = Map.groupBy(values, (value) => parent(value.key));
+  const open = (key) => state.category.some((chosen) => chosen === key || chosen.startsWith(`${key} > `));
+  const walk = (key) => (below.get(key) || []).sort((a, b) => b.count - a.count)
+    .flatMap((value) => [value, ...(open(value.key) || below.get(key).length === 1 ? walk(value.key) : [])]);
+  return walk("");
+}
+
 function draw(name, values, onChange) {
   const chosen = new Set(state[name]);
   const known = new Set(values.map((value) => value.key));
   const missing = state[name].filter((key) => !known.has(key)).map((key) => ({ key, text: label(key), count: 0 }));
-  const all = [...missing, ...values];
+  const all = [...missing, ...(name === "category" ? opened(values) : values)];
   const short = expanded.has(name) ? all : all.filter((value, at) => at < SHOWN || chosen.has(value.key));
   const rows = short.map((value) => {
     const depth = name === "category" ? value.key.split(" > ").length - 1 : 0;

@@ -37,6 +37,6 @@ export async function openProduct(id, actions) {
       el("p", { className: "actions" },
         el("button", { type: "button", className: "primary", onclick: leave(() => actions.like(product.id)) }, "More like this"), link),
       el("p", { className: "id" }, product.id)));
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }

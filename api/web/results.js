@@ -23,7 +23,7 @@ export function picture(path, alt, match) {
 
 function priceLine({ product, offer }) {
   const own = money(product.price, product.currency);
-  const parts = [el("strong", {}, own || "no price")];
+  const parts = [own ? el("strong", {}, own) : el("span", { className: "seller" }, "no price")];
   if (offer && offer.product_id !== product.id && offer.price < product.price) {
     parts.push(el("span", { className: "offer" }, `${money(offer.price, offer.currency)} at ${offer.seller || offer.product_id}`));
   } else if (product.seller) {

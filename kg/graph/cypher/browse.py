@@ -75,3 +75,26 @@ RETURN o.key AS key, o.type AS type, o.text AS text, o.df AS df, r.weight AS wei
 ORDER BY weight DESC, key
 LIMIT $limit
 """
+
+# One row a picture of a product, streamed: id, identity, title, description, uri, box; in order of the instance id.
+TRAINING_PICTURES = """
+MATCH (p:Product)<-[:OF]-(n:Instance {kind: 'image'})-[:IN]->(i:Image)
+RETURN p.id AS id, p.identity AS identity, p.title AS title, p.description AS description, i.uri AS uri, n.box AS box
+ORDER BY n.id
+"""
+
+# The entity with the most neighbours over SIMILAR_TO, or no row: key, neighbours.
+BEST_CONNECTED = """
+MATCH (e:Entity)-[r:SIMILAR_TO]-(:Entity)
+RETURN e.key AS key, count(r) AS neighbours
+ORDER BY neighbours DESC, key
+LIMIT 1
+"""
+
+# The first product by id that has a title, or no row: id, title.
+ANY_PRODUCT = """
+MATCH (p:Product) WHERE p.title <> ''
+RETURN p.id AS id, p.title AS title
+ORDER BY id
+LIMIT 1
+"""

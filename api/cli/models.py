@@ -1,0 +1,108 @@
+"""Encoders: train, eval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress, say, table
+
+__all__ = ["evaluate", "train"]
+
+
+def train(
+    encoder: Annotated[str, typer.Argument(help="Architecture, such as clip_style")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint folder; a stopped run goes on in it")],
+    seed: Annotated[int, typer.Option("--seed", help="Of weights, order and dropout")] = 0,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the config's")] = None,
+    config: Annotated[
+        str | None, typer.Option("--config", metavar="FILE", help="JSON file, or the name of a packaged one")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an encoder on what is ingested; the epoch that does best on validation is kept.
+
+    Example: `skugraph train clip_style --out models/clip --seed 1`
+    """
+    from contextlib import closing
+    from dataclasses import asdict
+
+    from api.training import training_items
+    from encoders.training import train as run
+    from kg.catalogue.pictures import Pictures
+    from kg.stores import open_stores
+
+    settings = open_settings(home)
+    with (
+        open_stores(settings) as stores,
+        closing(Pictures.from_settings(settings)) as pictures,
+        progress(quiet=as_json) as update,
+    ):
+        report = run(
+            encoder,
+            training_items(stores, pictures),
+            out,
+            seed=seed,
+            epochs=epochs,
+            config=config,
+            device=settings.device,
+            cache=stores.home.cache / "features",
+            cache_gb=settings.feature_cache_gb,
+            on_progress=lambda stage, done, total, figures: update(stage, done, total),
+        )
+
+    def page() -> None:
+        kept = "this very training was there already" if report.unchanged else f"epoch {report.best_epoch} was kept"
+        did = f"{report.encoder} on {report.train_items:,} pictures, {report.epochs} epochs, {report.seconds:.1f} s"
+        say(f"{did}: {kept}")
+        if report.skipped:
+            say(f"{report.skipped:,} pictures could not be read", style="yellow")
+        if report.metrics:
+            say(f"on {report.val_items:,} validation pictures:")
+            table(("metric", "value"), list(report.metrics.items()))
+        say(f"next: skugraph embed --encoder {report.folder}")
+
+    emit(asdict(report), as_json, page)
+
+
+def evaluate(
+    queries: Annotated[Path, typer.Option("--queries", metavar="FILE", help="JSON lines, or id<TAB>text")],
+    qrels: Annotated[Path, typer.Option("--qrels", metavar="FILE", help="TREC qrels: query 0 product grade")],
+    run: Annotated[Path | None, typer.Option("--run", metavar="OUT", help="Write the results as a TREC run")] = None,
+    use: Annotated[str, typer.Option("--use", help="Parts of the queries to ask with")] = "text,image,like,filters",
+    k: Annotated[int, typer.Option("-k", min=1, help="Products wanted for each query")] = 100,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search with judged queries and measure: hit rate, MRR, recall, mAP, nDCG.
+
+    A query has `id` and any of `text`, `image` (a file beside the queries), `like`, `filters`.
+
+    Example: `skugraph eval --queries queries.jsonl --qrels qrels.txt --use image --run out.run`
+    """
+    from api.backend import query_encoder
+    from api.evaluation import PARTS, measure, read_queries, search_all
+    from api.search import Searcher
+    from encoders.evaluation import trec
+    from kg.errors import BadInput
+    from kg.stores import open_stores
+    from kg.vectors import generations
+
+    settings = open_settings(home)
+    parts = tuple(part.strip() for part in use.split(","))
+    if unknown := sorted(set(parts) - set(PARTS)):
+        raise BadInput(f"--use {unknown[0]!r}: a query has the parts {', '.join(PARTS)}")
+    judged = trec.read_qrels(qrels)
+    asked = list(read_queries(queries, k=k, parts=parts))
+    with open_stores(settings) as stores, progress(quiet=as_json) as update:
+        searcher = Searcher(stores, query_encoder(settings))
+        found = search_all(searcher, iter(asked), lambda done: update("search", done, len(asked)))
+        live = generations.live(stores)
+    if run is not None:
+        trec.write_run(run, found)
+    metrics = measure(found, judged, k=k)
+    document = {"generation": live.id if live else None, "parts": parts, "k": k, "metrics": metrics}
+    emit(document, as_json, lambda: table(("metric", "value"), list(metrics.items())))

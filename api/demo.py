@@ -1,0 +1,206 @@
+"""The whole way in one go: catalogue, graph, encoder, vectors, searches. What is done already is not done again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from api.client import RUN_NAME
+from api.models import SearchRequest
+from api.server import Served, serving
+from api.training import training_items
+from kg.catalogue.columns import ColumnMap
+from kg.catalogue.ingest import IngestReport, ingest
+from kg.catalogue.pictures import Pictures
+from kg.errors import JobError
+from kg.graph.cypher import browse
+from kg.home import Home
+from kg.settings import Settings
+from kg.stores import Stores
+from kg.vectors import generations
+from workers.jobs import Job, list_jobs, submit_embed, submit_relate, wait
+
+__all__ = ["Catalogue", "Example", "Tour", "prepare", "sample", "search_examples", "served"]
+
+ENCODER, CONFIG = "clip_style", "clip_style_tiny"
+CHECKPOINT = "demo"  # its folder in the home's `models`
+Progress = Callable[[str, int, int | None], None]
+SHOWN = 3  # results of an example search
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What is ingested. `photo` and `words` are what the example searches ask with; empty: taken from the catalogue."""
+
+    table: Path
+    images: Path | str | None
+    columns: ColumnMap
+    photo: Path | None = None
+    words: str = ""
+
+
+@dataclass
+class Tour:
+    """What the steps told: name → its words and seconds, in order."""
+
+    tell: Callable[[str], None]
+    started: float = field(default_factory=time.perf_counter)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[list[str]]:
+        """Times a step; the block appends what is to be said of it."""
+        said: list[str] = []
+        start = time.perf_counter()
+        yield said
+        seconds = round(time.perf_counter() - start, 2)
+        self.steps.append({"step": name, "said": ", ".join(said), "seconds": seconds})
+        self.tell(f"{name:10} {', '.join(said)}  ({seconds:.1f} s)")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A search worth showing.
+
+    Attributes:
+        command: the same on the command line.
+    """
+
+    title: str
+    command: str
+    request: SearchRequest
+
+
+def sample(settings: Settings, tour: Tour) -> Catalogue:
+    """The sample catalogue, rendered into the home's cache unless it lies there."""
+    from kg.sample import write_sample
+
+    with tour.step("sample") as said:
+        paths = write_sample(settings.home / "cache" / "sample")
+        query = json.loads(paths.queries.read_text(encoding="utf-8").splitlines()[0])
+        said.append(f"{paths.table}")
+    return Catalogue(
+        paths.table, paths.images, ColumnMap.load(paths.map), paths.queries.parent / query["image"], query["text"]
+    )
+
+
+def prepare(stores: Stores, catalogue: Catalogue, tour: Tour, progress: Progress) -> None:
+    """Ingest, relate, train, embed; `progress` takes (step, done, total or None)."""
+    home = stores.home
+    with tour.step("ingest") as said:
+        report = ingest(
+            stores,
+            catalogue.table,
+            catalogue.images,
+            catalogue.columns,
+            rejects=home.log / "ingest.rejects.jsonl",
+            progress=lambda seen: progress("ingest", seen.read, None),
+        )
+        said += [f"{getattr(report, name)} {name}" for name in ("written", "updated", "unchanged", "rejected")]
+        said.append(f"{report.rows_per_s:.0f} rows/s")
+    with tour.step("relate") as said:
+        said.append(_relate(stores, report, progress))
+    with tour.step("train") as said:
+        said.append(_train(stores, home.models / CHECKPOINT, progress))
+    with tour.step("embed") as said:
+        said.append(_embed(stores, home.models / CHECKPOINT, progress))
+
+
+def _relate(stores: Stores, report: IngestReport, progress: Progress) -> str:
+    changed = report.written + report.updated + report.removed
+    if not changed and any((job.kind, job.state) == ("relate", "done") for job in list_jobs(stores)):
+        return "entities are related already"
+    job = _done(stores, submit_relate(stores), progress)
+    return f"{job.done} entities compared"
+
+
+def _train(stores: Stores, out: Path, progress: Progress) -> str:
+    if (out / "config.json").is_file():
+        return f"{out} is there already"
+    from encoders.training import train  # torch, only where something is trained
+
+    settings = stores.settings
+    with closing(Pictures.from_settings(settings)) as pictures:
+        report = train(
+            ENCODER,
+            training_items(stores, pictures),
+            out,
+            config=CONFIG,
+            device=settings.device,
+            cache=stores.home.cache / "features",
+            cache_gb=settings.feature_cache_gb,
+            on_progress=lambda stage, done, total, figures: progress(f"train: {stage}", done, total),
+        )
+    figures = ", ".join(f"{name} {value:.3g}" for name, value in report.metrics.items())
+    return f"{report.encoder} on {report.train_items} pictures, {report.epochs} epochs, {figures}"
+
+
+def _embed(stores: Stores, encoder: Path, progress: Progress) -> str:
+    live = generations.live(stores)
+    if live and live.encoder_path == str(encoder) and not generations.stale(stores, live):
+        return f"generation {live.id} has everything already"
+    job = _done(stores, submit_embed(stores, encoder), progress)
+    return f"{job.done} products, generation {job.generation}, {job.rate:.0f}/s"
+
+
+def _done(stores: Stores, job: Job, progress: Progress) -> Job:
+    ended = wait(stores, job.id, lambda seen: progress(job.kind, seen.done, seen.total or None))
+    if ended.state != "done":
+        raise JobError(f"job {ended.id} is {ended.state}: {ended.error}", hint=f"`skugraph jobs {ended.id} --resume`")
+    return ended
+
+
+def search_examples(stores: Stores, catalogue: Catalogue) -> list[Example]:
+    """Text, picture, both, and each inside a brand, a category, an entity's neighbourhood: on any catalogue."""
+    graph = stores.graph
+    first = {kind: graph.read(browse.ENTITIES, type=kind, limit=1) for kind in ("brand", "category")}
+    near = graph.read(browse.BEST_CONNECTED)
+    [any_product] = graph.read(browse.ANY_PRODUCT)
+    words = catalogue.words or any_product["title"]
+    category = first["category"][0]["text"] if first["category"] else words
+    wanted: list[tuple[str, str, Mapping[str, str]]] = [("by words", words, {})]
+    if catalogue.photo:
+        photo = {"--image": str(catalogue.photo)}
+        wanted += [("by picture", "", photo), ("by picture and words", words, photo)]
+    else:
+        wanted.append(("like a product", "", {"--like": any_product["id"]}))
+    if first["brand"]:
+        wanted.append(("of one brand", category, {"--brand": first["brand"][0]["text"]}))
+    if first["category"]:
+        wanted.append(("in one category", words, {"--category": category}))
+    if near:
+        wanted.append(("near an entity", words, {"--near": near[0]["key"]}))
+    return [_example(title, text, options) for title, text, options in wanted]
+
+
+def _example(title: str, text: str, options: Mapping[str, str]) -> Example:
+    parts = ["skugraph", "search", *([text] if text else []), *(part for pair in options.items() for part in pair)]
+    fields: dict[str, Any] = {"text": text, "k": SHOWN, "filters": {}}
+    for option, value in options.items():
+        if option == "--image":
+            fields["image"] = Path(value).read_bytes()
+        elif option == "--like":
+            fields["like"] = value
+        else:
+            fields["filters"][option.removeprefix("--")] = value
+    return Example(title, shlex.join([*parts, "-k", str(SHOWN)]), SearchRequest.model_validate(fields))
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[Served]:
+    """The API of this home: the one that runs already, or one for the time of the block."""
+    running = Home(settings.home).read_run(RUN_NAME)
+    if running is not None:
+        yield Served(running["url"], wait=lambda: None)
+        return
+    with serving(settings) as started:
+        yield started
