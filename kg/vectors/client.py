@@ -30,6 +30,7 @@ LOAD_TRIES = 5
 WRITE_ROWS = 1000  # rows of one upsert request
 ID_CHUNK = 2000  # ids in one filter of a fetch or delete
 FLUSH_ROWS = 1000  # from this many rows at once Lite flushes by itself
+BOUND_S = 10.0  # a server's bounded reads are no older than this
 MAX_K = 16_384  # the servers' own bound
 STRING_BYTES = 4  # Milvus counts bytes, the schema characters
 NO_COLLECTION = 100
@@ -76,6 +77,7 @@ class VectorStore:
     def __init__(self, uri: str, token: str = "", *, prefix: str, timeout_s: float = 60) -> None:
         self.address, self.prefix, self.timeout_s = uri, prefix, timeout_s
         self._dims: dict[str, int] = {}
+        self._written: dict[str, float] = {}  # collection → when this process last wrote to it
         self._client = self._reached(lambda: MilvusClient(uri, token=token, timeout=min(timeout_s, RECONNECT_S)))
 
     @cached_property
@@ -191,6 +193,7 @@ class VectorStore:
             row[VECTOR] = _checked(row[VECTOR], dim, f"{row['instance_id']} in {collection}")
         for start in range(0, len(checked), WRITE_ROWS):
             self._request(collection, "upsert", checked[start : start + WRITE_ROWS])
+            self._written[collection] = time.monotonic()
         if len(checked) >= FLUSH_ROWS:
             self.flush(collection)
         return len(checked)
@@ -206,6 +209,7 @@ class VectorStore:
         spared = not_(isin("instance_id", kept)) if kept else ""
         for chunk in _chunks(sorted(set(ids)), ID_CHUNK):
             done = self._loaded(collection, "delete", filter=and_(isin("product_id", chunk), spared))
+            self._written[collection] = time.monotonic()
             gone += len(done) if isinstance(done, list) else int(done.get("delete_count", 0))
         return gone
 
@@ -233,11 +237,12 @@ class VectorStore:
             limit=k,
             filter=where,
             search_params={"metric_type": "COSINE", "params": self._width(k)},
-            output_fields=["product_id"],
-            consistency_level="Bounded",
+            output_fields=["instance_id", "product_id"],
+            consistency_level=self._consistency(collection),
         )
         ranked = (
-            (VectorHit(hit["instance_id"], hit["entity"]["product_id"], hit["distance"]) for hit in h) for h in found
+            (VectorHit(hit["entity"]["instance_id"], hit["entity"]["product_id"], hit["distance"]) for hit in h)
+            for h in found
         )
         return [sorted(hits, key=lambda hit: (-hit.score, hit.instance_id)) for hits in ranked]
 
@@ -256,6 +261,7 @@ class VectorStore:
 
     def fetch_all(self, collection: str, where: str = "", *, batch: int = 2000) -> Iterator[Fetched]:
         """Every stored vector, in batches; memory stays that of one batch."""
+        self.count(collection)  # a server's iterator takes no consistency level: this waits for what was written last
         rows = self._loaded(
             collection,
             "query_iterator",
@@ -283,6 +289,11 @@ class VectorStore:
         else:
             index.add_index(VECTOR, index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 200})
         return index
+
+    def _consistency(self, collection: str) -> str:
+        """Bounded reads are quick but may be some seconds old; what this process wrote just now it always sees."""
+        fresh = time.monotonic() - self._written.get(collection, -BOUND_S) < BOUND_S
+        return "Strong" if fresh else "Bounded"
 
     def _width(self, k: int) -> dict[str, int]:
         """Search parameters: HNSW looks at `ef` candidates, and loses hits where filters leave few of them."""

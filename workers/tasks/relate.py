@@ -39,7 +39,7 @@ def relate_step(stores: Stores, job: Job) -> bool:
     generation = "s" + content_hash([METHOD, k, threshold, entities])[:10]
     done = _standing(stores, generation)
     if done is None:
-        pairs = list(mutual_neighbours(encoders.text_vectors(texts), k=k, threshold=threshold))
+        pairs = list(mutual_neighbours(encoders.text_vectors(texts, device=settings.device), k=k, threshold=threshold))
         note(stores, job.id, generation=generation, total=len(pairs))
         rows = ({"a": entities[i]["key"], "b": entities[j]["key"], "weight": weight} for i, j, weight in pairs)
         done = stores.graph.write_rows(SIMILAR_WRITE, rows, key="a", generation=generation)

@@ -1,0 +1,119 @@
+"""The job state machine, on both graph engines; no worker runs here."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from kg.errors import JobError, NotFound
+from kg.graph.cypher.jobs import JOB_BEAT
+from kg.home import Home
+from kg.stores import Stores
+from tests.tiny_encoder import write_tiny
+from workers.jobs import (
+    ORPHAN_S,
+    Job,
+    State,
+    cancel,
+    claim,
+    get_job,
+    list_jobs,
+    move,
+    note,
+    pause,
+    rescue,
+    resume,
+    submit_embed,
+    submit_relate,
+    wait,
+)
+
+
+@pytest.fixture
+def stores(stores: Stores, tmp_path: Path) -> Stores:
+    """The stores of the session with a broker folder of this test alone."""
+    home = Home(tmp_path / "home").create()
+    return Stores(stores.settings.model_copy(update={"home": home.root}), stores.graph, stores.vectors_uri)
+
+
+def messages(stores: Stores) -> int:
+    """Messages that no worker has taken yet."""
+    return len(list((stores.home.broker / "messages").iterdir()))
+
+
+def submit(stores: Stores, tmp_path: Path) -> Job:
+    return submit_embed(stores, write_tiny(tmp_path / "tiny"))
+
+
+def test_a_new_job_is_queued_with_one_message(stores: Stores, tmp_path: Path) -> None:
+    job = submit(stores, tmp_path)
+    assert (job.kind, job.state, job.target) == ("embed", "queued", str(tmp_path / "tiny"))
+    assert messages(stores) == 1
+    assert get_job(stores, job.id) == job
+    assert submit(stores, tmp_path).id == job.id
+    assert messages(stores) == 1, "its message still waits"
+    relate = submit_relate(stores)
+    assert {j.id for j in list_jobs(stores)} == {job.id, relate.id}
+
+
+def test_an_unknown_job_is_not_found(stores: Stores) -> None:
+    for ask in (get_job, pause, resume, cancel, wait):
+        with pytest.raises(NotFound, match="embed-nope"):
+            ask(stores, "embed-nope")
+    assert claim(stores, "embed-nope") is None
+
+
+def test_commands_move_only_from_some_states(stores: Stores, tmp_path: Path) -> None:
+    job = submit(stores, tmp_path)
+    allowed: dict[State, set[str]] = {
+        "queued": {"pause", "cancel"},
+        "running": {"pause", "cancel"},
+        "paused": {"resume", "cancel"},
+        "failed": {"resume"},
+        "cancelled": {"resume"},
+        "done": set(),
+    }
+    for state, commands in allowed.items():
+        for name, command in (("pause", pause), ("resume", resume), ("cancel", cancel)):
+            stores.graph.write("MATCH (j:Job) SET j.state = $state", state=state)
+            if name in commands:
+                assert command(stores, job.id).state != state
+            else:
+                with pytest.raises(JobError, match=f"{job.id} is {state}"):
+                    command(stores, job.id)
+                assert get_job(stores, job.id).state == state
+
+
+def test_claim_takes_only_what_is_to_be_done(stores: Stores, tmp_path: Path) -> None:
+    job = submit(stores, tmp_path)
+    for state, taken in (("queued", True), ("running", True), ("paused", False), ("done", False), ("failed", False)):
+        stores.graph.write("MATCH (j:Job) SET j.state = $state", state=state)
+        assert (claim(stores, job.id) is not None) == taken, state
+    assert move(stores, job.id, ["running"], "done") is None
+
+
+def test_wait_gives_up_after_its_time(stores: Stores, tmp_path: Path) -> None:
+    job = submit(stores, tmp_path)
+    with pytest.raises(JobError, match="queued at 0 of 0"):
+        wait(stores, job.id, timeout_s=0.1)
+
+
+def test_rescue_sends_orphans_again(stores: Stores, tmp_path: Path) -> None:
+    job = submit(stores, tmp_path)
+    assert rescue(stores) == []
+    stores.graph.write(JOB_BEAT, id=job.id, beat=time.time() - ORPHAN_S - 1)  # queued, and nobody came for long
+    assert [j.id for j in rescue(stores)] == [job.id]
+    assert messages(stores) == 2
+    assert rescue(stores) == [], "given time to be taken up"
+    claim(stores, job.id)
+    assert rescue(stores) == [], "its worker, this process, lives"
+    note(stores, job.id, worker=get_job(stores, job.id).worker.rpartition(" ")[0] + " 1.0")  # the pid before a restart
+    assert [j.id for j in rescue(stores)] == [job.id]
+
+
+def test_rate_and_eta(stores: Stores, tmp_path: Path) -> None:
+    job = submit(stores, tmp_path)
+    assert (job.rate, job.eta_s) == (0.0, None)
+    assert note(stores, job.id, done=30, total=90, busy_s=10.0).eta_s == pytest.approx(20)

@@ -1,0 +1,157 @@
+"""The worker as a process of its own: it does jobs, and a killed one loses nothing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kg.home import Home
+from kg.processes import stop
+from kg.settings import Settings, load_settings
+from kg.stores import Stores
+from kg.vectors import generations
+from tests.shop import draw, put
+from tests.tiny_encoder import write_tiny
+from workers.jobs import Job, cancel, get_job, list_jobs, pause, resume, submit_embed, wait
+from workers.process import environment, start_worker, workers_alive
+
+PRODUCTS = 40
+Start = Callable[[], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def stores(stores: Stores, tmp_path: Path) -> Stores:
+    """The stores of the session seen from a home of this test alone: its own broker, run files and logs."""
+    update = {
+        "home": Home(tmp_path / "home").create().root,
+        "embed_chunk": 4,
+        "graph_uri": stores.graph.address,
+        "graph_user": stores.graph.at.user,
+        "graph_password": stores.graph.at.password,
+        "graph_database": stores.graph.at.database,
+        "vectors_uri": stores.vectors_uri,
+    }
+    return Stores(load_settings(**update), stores.graph, stores.vectors_uri)
+
+
+@pytest.fixture
+def start(stores: Stores) -> Iterator[Start]:
+    """Starts workers, all of which are stopped afterwards."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def one() -> subprocess.Popen[bytes]:
+        started.append(start_worker(stores.settings))
+        return started[-1]
+
+    yield one
+    for process in started:
+        stop(process)
+
+
+def shop(stores: Stores, folder: Path) -> None:
+    for n in range(PRODUCTS):
+        put(stores.graph, f"p{n:02d}", title=f"Jar number {n}", pictures=[draw(folder / f"{n}.png", n)])
+
+
+def contents(stores: Stores, generation: str) -> dict[str, np.ndarray]:
+    found = {}
+    for name in generations.get(stores, generation).collections("skugraph").values():
+        for batch in stores.vectors.fetch_all(name):
+            found |= {f"{name} {i}": v for i, v in zip(batch.instance_ids, batch.vectors, strict=True)}
+    return found
+
+
+def until(stores: Stores, job: Job, done: int) -> Job:
+    """The job when it has come so far."""
+    end = time.monotonic() + 60
+    while (seen := get_job(stores, job.id)).done < done:
+        assert time.monotonic() < end, f"{seen}: not at {done}"
+        assert not seen.over, f"{seen}: over before {done}"
+        time.sleep(0.02)
+    return seen
+
+
+def test_killed_in_the_middle_and_resumed_gives_the_same_vectors(stores: Stores, start: Start, tmp_path: Path) -> None:
+    shop(stores, tmp_path)
+    slow = write_tiny(tmp_path / "tiny", seconds=0.2)
+    worker = start()
+    job = submit_embed(stores, slow)
+    until(stores, job, 8)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    torn = get_job(stores, job.id)
+    assert torn.state == "running"
+    assert 0 < torn.done < PRODUCTS
+    assert generations.live(stores) is None
+
+    start()  # finds the orphan by itself
+    resumed = wait(stores, job.id, timeout_s=120)
+    assert (resumed.state, resumed.done, resumed.total) == ("done", PRODUCTS, PRODUCTS)
+    assert len(list_jobs(stores)) == 1
+    found = contents(stores, resumed.generation)
+    assert len(found) == 2 * PRODUCTS
+
+    # The same again from nothing, undisturbed.
+    for name in generations.get(stores, resumed.generation).collections("skugraph").values():
+        for alias in stores.vectors._client.list_aliases(name)["aliases"]:
+            stores.vectors._client.drop_alias(alias)
+        stores.vectors.drop(name)
+    stores.graph.write("MATCH (n) WHERE n:Generation OR n:Job DETACH DELETE n")
+    again = wait(stores, submit_embed(stores, slow).id, timeout_s=120)
+    assert (again.state, again.generation) == ("done", resumed.generation)
+    undisturbed = contents(stores, again.generation)
+    assert found.keys() == undisturbed.keys()
+    for key, vector in undisturbed.items():
+        np.testing.assert_allclose(found[key], vector, atol=1e-6)
+
+
+def test_pause_resume_cancel(stores: Stores, start: Start, tmp_path: Path) -> None:
+    shop(stores, tmp_path)
+    slow = write_tiny(tmp_path / "tiny", seconds=0.2)
+    start()
+    job = submit_embed(stores, slow)
+    until(stores, job, 4)
+    assert submit_embed(stores, slow).id == job.id, "an open job is taken up, not doubled"
+    pause(stores, job.id)
+    assert wait(stores, job.id).state == "paused"
+    time.sleep(1)  # the chunk at hand
+    held = get_job(stores, job.id).done
+    time.sleep(1)
+    assert get_job(stores, job.id).done == held
+    resume(stores, job.id)
+    until(stores, job, held + 4)
+    cancel(stores, job.id)
+    assert wait(stores, job.id).state == "cancelled"
+    rest = submit_embed(stores, slow)
+    assert rest.id != job.id
+    seen: list[Job] = []
+    finished = wait(stores, rest.id, seen.append, timeout_s=120)
+    assert finished.state == "done"
+    assert finished.done + get_job(stores, job.id).done == PRODUCTS
+    assert finished.rate > 0
+    assert any(state.eta_s is not None for state in seen)
+
+
+def test_a_worker_is_seen_while_it_lives(stores: Stores, start: Start) -> None:
+    assert workers_alive(stores.settings) == []
+    worker = start()
+    [seen] = workers_alive(stores.settings)
+    assert seen["pid"] == worker.pid
+    assert "encode" in seen["queues"]
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert workers_alive(stores.settings) == []
+
+
+def test_environment_carries_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given = load_settings(home=tmp_path, embed_kinds=("text",), graph_password="s3cret", fetch_private=True)
+    for name, value in environment(given).items():
+        if name.startswith("SKUGRAPH_"):
+            monkeypatch.setenv(name, value)
+    assert Settings() == given
