@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, LiteralString, TypeVar, cast
 
@@ -16,7 +17,7 @@ from neo4j.exceptions import AuthError, ConfigurationError, ConstraintError, Ser
 from kg.errors import StoreDown
 from kg.graph.cypher.core import PING
 
-__all__ = ["Graph", "GraphAddress", "Tx"]
+__all__ = ["Graph", "GraphAddress", "Tx", "connect", "down"]
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -72,7 +73,7 @@ class Graph:
         self.at, self.timeout_s, self.batch_rows = at, timeout_s, batch_rows
         self._driver = connect(at, (at.user, at.password))
         try:
-            with self._down():
+            with down(self.at):
                 with self._driver.session(database=at.database) as session:
                     session.run(PING).consume()
                 agent = self._driver.get_server_info().agent
@@ -129,7 +130,7 @@ class Graph:
     def stream(self, cypher: str, /, **params: Any) -> Iterator[Row]:
         """Rows one by one in flat memory; not retried once the first row is out, and without a time limit."""
         with (
-            self._down(),
+            down(self.at),
             self._driver.session(
                 database=self.at.database, default_access_mode=neo4j.READ_ACCESS, fetch_size=1000
             ) as session,
@@ -137,8 +138,17 @@ class Graph:
             for record in session.run(cast(LiteralString, cypher), params):
                 yield dict(record)
 
+    @cached_property
+    def reader(self) -> neo4j.Driver:
+        """For queries that users write: the read-only user where there is one."""
+        at = self.at
+        auth = (at.reader_user, at.reader_password) if at.reader_user else (at.user, at.password)
+        return connect(at, auth, retry_s=1)
+
     def close(self) -> None:
         self._driver.close()
+        if "reader" in vars(self):
+            self.reader.close()
 
     def _managed(self, work: Callable[[Tx], T], mode: str) -> T:
         @neo4j.unit_of_work(timeout=self.timeout_s)
@@ -147,7 +157,7 @@ class Graph:
 
         for left in reversed(range(CONSTRAINT_TRIES)):
             try:
-                with self._down(), self._driver.session(database=self.at.database) as session:
+                with down(self.at), self._driver.session(database=self.at.database) as session:
                     return session.execute_read(unit) if mode == "r" else session.execute_write(unit)
             except ConstraintError:
                 if not left:
@@ -155,28 +165,30 @@ class Graph:
                 time.sleep(random.uniform(0.01, 0.1) * (CONSTRAINT_TRIES - left))
         raise AssertionError("unreachable")
 
-    @contextlib.contextmanager
-    def _down(self) -> Iterator[None]:
-        try:
-            yield
-        except (ServiceUnavailable, SessionExpired, OSError) as error:
-            raise StoreDown("graph", self.address, str(error).partition("\n")[0]) from error
-        except (AuthError, ConfigurationError, ValueError) as error:
-            hint = "check graph_uri, graph_user and graph_password in the settings"
-            raise StoreDown("graph", self.address, str(error), hint=hint) from error
+
+@contextlib.contextmanager
+def down(at: GraphAddress) -> Iterator[None]:
+    """Say `StoreDown` where the driver says that nobody answers, or that it is not let in."""
+    try:
+        yield
+    except (ServiceUnavailable, SessionExpired) as error:
+        raise StoreDown("graph", at.uri, str(error).partition("\n")[0]) from error
+    except (AuthError, ConfigurationError) as error:
+        hint = "check graph_uri, graph_user and graph_password in the settings"
+        raise StoreDown("graph", at.uri, str(error), hint=hint) from error
 
 
-def connect(at: GraphAddress, auth: tuple[str, str]) -> neo4j.Driver:
-    """A driver that asks for no hints and gives a dead address up quickly."""
+def connect(at: GraphAddress, auth: tuple[str, str], *, retry_s: float = HEAL_S) -> neo4j.Driver:
+    """A driver without the server's hints; its transactions are retried for `retry_s` seconds."""
     try:
         return neo4j.GraphDatabase.driver(
             at.uri,
             auth=auth if auth[0] else None,
             connection_timeout=10,
             connection_acquisition_timeout=30,
-            max_transaction_retry_time=HEAL_S,
+            max_transaction_retry_time=retry_s,
             notifications_min_severity="OFF",
-            keep_alive=True,
+            liveness_check_timeout=30,  # a server that was restarted meanwhile costs no failed query
         )
     except (ValueError, ConfigurationError) as error:
         raise StoreDown("graph", at.uri, str(error), hint="graph_uri is bolt://… or neo4j://…") from error

@@ -23,7 +23,7 @@ from kg.graph.cypher.core import PING
 from kg.graph.driver import GraphAddress, connect
 from kg.home import Home, write_private
 
-__all__ = ["DATABASE", "EmbeddedGraph", "run_sql"]
+__all__ = ["DATABASE", "EmbeddedGraph", "run_sql", "terminate"]
 
 DATABASE = "neo4j"
 READER = "reader"
@@ -150,6 +150,23 @@ def run_sql(at: GraphAddress, statement: str) -> None:
         _post(at, f"/api/v1/command/{at.database}", {"language": "sql", "command": statement})
     except urllib.error.HTTPError as error:
         raise MigrationError(f"{statement}: {error.read().decode(errors='replace')}") from error
+    except OSError as error:
+        raise StoreDown("graph", at.http, str(error)) from error
+
+
+def terminate(at: GraphAddress, mark: str) -> None:
+    """End the running queries whose text holds `mark`. Loops inside one expression (`reduce`) do not heed it.
+
+    Raises:
+        StoreDown: the server does not answer.
+    """
+    try:
+        for query in _post(at, "/api/v1/server", {"command": "list queries"})["result"]:
+            if mark in query["text"]:
+                _post(at, "/api/v1/server", {"command": f"terminate query {query['id']}"})
+    except urllib.error.HTTPError as error:
+        if error.code != 404:  # that query is over
+            raise
     except OSError as error:
         raise StoreDown("graph", at.http, str(error)) from error
 
