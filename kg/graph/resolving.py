@@ -91,11 +91,11 @@ class _Resolver:
     def _by_key(self, keys: Iterable[str]) -> set[str]:
         return self._learn(self.graph.read(cypher.ENTITIES_BY_KEY, keys=sorted(set(keys))))
 
-    def _by_ending(self, endings: Iterable[str], kind: str | None, texts: set[str] | None) -> set[str]:
-        """Entities of a kind whose key ends so, and whose own text is one of `texts` (None: any)."""
+    def _by_ending(self, endings: Iterable[str], prefix: str = "", texts: set[str] | None = None) -> set[str]:
+        """Entities whose key begins with `prefix` and ends so, and whose own text is one of `texts` (None: any)."""
         rows = self.graph.read(cypher.ENTITIES_BY_TEXT, endings=sorted(set(endings)))
         return self._learn(
-            row for row in rows if kind in (None, row["type"]) and (texts is None or normalise(row["text"]) in texts)
+            row for row in rows if row["key"].startswith(prefix) and (texts is None or normalise(row["text"]) in texts)
         )
 
     def _named(self, kind: str, values: Sequence[str]) -> set[str]:
@@ -108,7 +108,7 @@ class _Resolver:
             keys = {name} if name.startswith(prefix) else set()
             hits = self._by_key(keys | {entity_key(kind, name)})
             if kind == "category" and not hits & keys:
-                hits |= self._by_ending([f" > {name}"], kind, None)
+                hits |= self._by_ending([f" > {name}"], prefix)
             if not hits:
                 self.notes.append(f"no {kind} {value!r} in the graph")
             found |= hits
@@ -119,7 +119,7 @@ class _Resolver:
         found = set()
         for value in values:
             text = normalise(value)
-            hits = self._by_key([text]) or self._by_ending([f":{text}", f" > {text}"], None, {text})
+            hits = self._by_key([text]) or self._by_ending([f":{text}", f" > {text}"], texts={text})
             if not hits:
                 self.notes.append(f"{name}: no entity {value!r} in the graph")
             found |= hits

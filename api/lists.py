@@ -1,0 +1,117 @@
+"""Which lists a search makes: each part of the question against each kind of vector that suits it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from api.fusion import Ranked
+from api.models import SearchRequest
+from encoders.protocol import Encoder
+from kg.catalogue.fetch import fetch
+from kg.catalogue.pictures import decode
+from kg.errors import NotFound, TooLarge
+from kg.graph import selection as graph_side
+from kg.graph.selection import Selection
+from kg.settings import InstanceKind, Settings
+from kg.stores import Stores
+from kg.vectors.generations import Generation
+
+__all__ = ["VectorList", "matches", "picture", "vector_lists"]
+
+# What each part of the question is compared with; a generation that keeps none of these is asked in what it has.
+COMPARED: dict[str, tuple[InstanceKind, ...]] = {
+    "picture": ("image",),
+    "text": ("image", "text"),
+    "pair": ("fused",),
+}
+
+
+@dataclass(frozen=True)
+class VectorList:
+    """One list to be made: queries (Q, D) against the collection of one kind."""
+
+    collection: str
+    kind: InstanceKind
+    queries: NDArray[np.float32]
+
+
+def vector_lists(
+    stores: Stores, request: SearchRequest, generation: Generation | None, encoder: Callable[[Generation], Encoder]
+) -> dict[str, VectorList]:
+    """The lists to make, by name: `picture-image`, `text-image`, `text-text`, `pair-fused`, `like-image`, …
+
+    Without a live generation a text makes none (its words are still searched).
+
+    Raises:
+        BadPicture, TooLarge: see `picture`.
+        NotFound: no such product to be like, it has no vectors, or there is no generation to compare pictures in.
+    """
+    seen = picture(stores.settings, request)
+    if request.like and not graph_side.members(stores.graph, Selection(), [request.like]):
+        raise NotFound(f"no product {request.like!r} to be like", field="like")
+    if generation is None:
+        if seen or request.like:
+            raise NotFound("no generation is live: there are no vectors to compare", hint="`skugraph embed` makes them")
+        return {}
+    collections = generation.collections(stores.vectors.prefix)
+    parts: dict[str, NDArray[np.float32]] = {}
+    if seen:
+        parts["picture"] = encoder(generation).encode_images([seen])
+    if request.text:
+        parts["text"] = encoder(generation).encode_texts([request.text])
+    if seen and request.text and "fused" in collections:
+        parts["pair"] = encoder(generation).encode_items([seen], [request.text])
+    lists = {
+        f"{part}-{kind}": VectorList(collections[kind], kind, queries)
+        for part, queries in parts.items()
+        for kind in [kind for kind in COMPARED[part] if kind in collections] or generation.kinds[:1]
+    }
+    return lists | (_like(stores, request.like, generation) if request.like else {})
+
+
+def picture(settings: Settings, request: SearchRequest) -> Image | None:
+    """The picture that is asked with, cropped to its box. A fetched one is not kept: it is not the catalogue's.
+
+    Raises:
+        BadPicture: it cannot be fetched or decoded, or the box lies outside.
+        TooLarge: above the limits of the settings.
+    """
+    limit, data, name = settings.picture_max_mb * 1e6, request.image, "of the request"
+    if request.image_url is not None:
+        name, seconds = request.image_url, settings.picture_fetch_timeout_s
+        data = fetch(name, max_bytes=int(limit), timeout_s=seconds, private=settings.fetch_private)
+    if data is None:
+        return None
+    if len(data) > limit:
+        raise TooLarge(f"picture {name}: {len(data) / 1e6:.1f} MB, the limit is {limit / 1e6:g} MB")
+    return decode(data, name=name, max_pixels=int(settings.picture_max_megapixels * 1e6), box=request.box)
+
+
+def _like(stores: Stores, product: str, generation: Generation) -> dict[str, VectorList]:
+    """The stored vectors of a product as queries, each kind among its own."""
+    lists = {}
+    for kind, collection in zip(generation.kinds, generation.collections(stores.vectors.prefix).values(), strict=True):
+        found = stores.vectors.fetch(collection, [product]).vectors
+        if len(found):
+            lists[f"like-{kind}"] = VectorList(collection, kind, found)
+    if not lists:
+        raise NotFound(f"product {product!r} has no vectors in generation {generation.id} yet", field="like")
+    return lists
+
+
+def matches(
+    ranked: Mapping[str, Sequence[Ranked]], lists: Mapping[str, VectorList]
+) -> dict[str, tuple[str, InstanceKind]]:
+    """Product → the instance to show and the kind of its vector: of the list that ranks it best, pictures first."""
+    best: dict[str, tuple[tuple[bool, int], str, InstanceKind]] = {}
+    for name, one in lists.items():
+        for rank, item in enumerate(ranked[name]):
+            key = (one.kind == "text", rank)
+            if item.product_id not in best or key < best[item.product_id][0]:
+                best[item.product_id] = (key, item.instance_id, one.kind)
+    return {product: (instance, kind) for product, (_, instance, kind) in best.items()}
