@@ -27,12 +27,18 @@ class TrainItem:
         key: of the product: items of one key show the same product, and fall into the same split.
         text: what is said of it.
         open_picture: gives the RGB picture, already cropped to the product where there is a box.
+        split: where the data set has a split of its own; None: by hash of the key.
     """
 
     id: str
     key: str
     text: str
     open_picture: Callable[[], Image]
+    split: Split | None = None
+
+    @property
+    def part(self) -> Split:
+        return self.split or split_of(self.key)
 
 
 def split_of(key: str) -> Split:

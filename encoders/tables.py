@@ -18,7 +18,7 @@ from torch import Tensor
 from encoders.backbones import PictureBackbone, TextBackbone
 from encoders.data import TrainItem, identities
 from encoders.features import FeatureCache, picture_tokens
-from kg.errors import BadPicture
+from kg.errors import BadPicture, TooLarge
 
 __all__ = ["Batch", "TokenTable", "build_table"]
 
@@ -48,7 +48,7 @@ class TokenTable:
         words: their ids in the tokenizer's vocabulary.
         starts: (N + 1,) where each item's text tokens begin.
         identity: (N, 2), see `encoders.data.identities`.
-        keys: of the items.
+        parts: (N,) split of each item.
         digest: over everything the table was made of.
         skipped: items whose picture could not be read: (id, reason).
     """
@@ -58,7 +58,7 @@ class TokenTable:
     words: NDArray[np.int64]
     starts: NDArray[np.int64]
     identity: NDArray[np.int64]
-    keys: tuple[str, ...]
+    parts: NDArray[np.str_]
     digest: str
     skipped: tuple[tuple[str, str], ...]
 
@@ -122,10 +122,10 @@ def build_table(
 
     chunk: list[tuple[TrainItem, Image]] = []
     for item in items:
-        digest.update(f"{item.id}\0{item.key}\0".encode())
+        digest.update(f"{item.id}\0{item.key}\0{item.part}\0".encode())
         try:
             chunk.append((item, item.open_picture().convert("RGB")))
-        except BadPicture as error:
+        except (BadPicture, TooLarge) as error:
             skipped.append((item.id, str(error)))
         if len(chunk) == CHUNK:
             flush(chunk)
@@ -146,7 +146,7 @@ def build_table(
         np.array(mapped("words", np.int64)),
         np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         identities(kept),
-        tuple(item.key for item in kept),
+        np.array([item.part for item in kept]),
         digest.hexdigest(),
         tuple(skipped),
     )

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from encoders import architecture, checkpoint
 from encoders.backbones import picture_backbone, text_backbone
 from encoders.config import load_config
-from encoders.data import TrainItem, split_of
+from encoders.data import TrainItem
 from encoders.device import choose_device
-from encoders.evaluation.metrics import first_ranks, hit, reciprocal_rank
+from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
 from encoders.tables import Batch, TokenTable, build_table
 from kg.errors import BadInput
@@ -122,7 +122,7 @@ def train(
     picture = picture_backbone(chosen["picture"]["backbone"], size=chosen["picture"]["size"], device=torch_device)
     text = text_backbone(chosen["text"]["backbone"], places=chosen["text"]["places"], device=torch_device)
     store = FeatureCache.at(cache, cache_gb) if cache and cache_gb > 0 else None
-    used = [item for item in items if split_of(item.key) != "test"]
+    used = [item for item in items if item.part != "test"]
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tokens-", dir=out) as folder:
         table = build_table(
@@ -135,8 +135,7 @@ def train(
             on_progress=lambda done: on_progress("features", done, len(used), {}),
         )
         rows = np.arange(len(table))
-        parts = np.array([split_of(key) for key in table.keys])
-        fit, val = rows[parts == "train"], rows[parts == "val"]
+        fit, val = rows[table.parts == "train"], rows[table.parts == "val"]
         if len(fit) < 2:
             raise BadInput(f"{len(fit)} items to train on, at least 2 are needed", hint="ingest products with pictures")
         signature = _signature(chosen, seed, table.digest)
@@ -264,15 +263,11 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 
 @torch.inference_mode()
 def _validate(model: Trainable, table: TokenTable, rows: NDArray[np.int64], device: str) -> dict[str, float]:
-    """R@1, R@10 and MRR of all validation items against each other, in per cent; `mrr` is the mean of both ways."""
+    """All validation items against each other, see `cross_modal`; `mrr` is the mean of both ways."""
     if len(rows) < 2:
         return {}
     model.eval()
     parts = [model.vectors(table.batch(rows[start : start + 256], device)) for start in range(0, len(rows), 256)]
     pictures, texts = (torch.cat(side).float().cpu().numpy() for side in zip(*parts, strict=True))
-    scores, same = pictures @ texts.T, table.same(rows, rows)
-    figures: dict[str, float] = {}
-    for way, ranks in (("i2t", first_ranks(scores, same)), ("t2i", first_ranks(scores.T, same.T))):
-        figures |= {f"{way}/R@{k}": 100 * float(hit(ranks, k).mean()) for k in (1, 10)}
-        figures[f"{way}/MRR"] = 100 * float(reciprocal_rank(ranks).mean())
+    figures = cross_modal(pictures @ texts.T, table.same(rows, rows))
     return {"mrr": (figures["i2t/MRR"] + figures["t2i/MRR"]) / 2, **figures}
