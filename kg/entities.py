@@ -108,17 +108,14 @@ def match_phrases(graph: Graph, extra: Path | None = None, *, batch: int = 1000)
     until = state["revision"]
     cursor, changed = state["cursor"] if state["dictionary"] == dictionary else 0, 0
 
-    def work(tx: Tx) -> tuple[int | None, int]:
+    def work(tx: Tx) -> int:
         tx.run(REVISION_TAKE, n=0)  # the lock: no product changes between its reading and its linking
-        rows = tx.run(cypher.CAPTIONS, after=cursor, until=until, limit=batch)
-        return (rows[-1]["revision"] if rows else None), _link(tx, rows, phrases, own)
+        # Numbers are dense: a window of them is a batch, and needs no sorting however many products there are.
+        return _link(tx, tx.run(cypher.CAPTIONS, after=cursor, until=min(until, cursor + batch)), phrases, own)
 
-    while True:
-        last, linked = graph.transaction(work)
-        changed += linked
-        if last is None:
-            break
-        cursor = last
+    while cursor < until:
+        changed += graph.transaction(work)
+        cursor += batch
     [after] = graph.read(cypher.PHRASES_STATE)
     # The links made here took numbers too; if nobody else did, those need no second look.
     done = after["revision"] if after["revision"] == until + changed else until

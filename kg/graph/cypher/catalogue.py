@@ -172,7 +172,7 @@ DELETE r
 SAME = """
 UNWIND $identities AS identity
 MATCH (p:Product {identity: identity})
-WITH identity, min(p.id) AS least
+WITH identity, min(p.id) AS least, count(p) AS listings WHERE listings > 1
 MATCH (hub:Product {id: least})
 WITH identity, hub
 MATCH (p:Product {identity: identity}) WHERE p.id <> hub.id

@@ -38,15 +38,13 @@ MERGE (d:Counter {name: 'phrases'})
 SET d.value = $cursor, d.dictionary = $dictionary
 """
 
-# The first $limit products changed within ($after, $until]: id, revision, title, description, links (maps of key,
-# type, text, path, source of their entities; one map of nulls where there are none).
+# Products changed within ($after, $until]: id, title, description, links (maps of key, text, path, source of their
+# entities; one map of nulls where there are none).
 CAPTIONS = """
 MATCH (p:Product) WHERE p.revision > $after AND p.revision <= $until
-WITH p ORDER BY p.revision LIMIT $limit
 OPTIONAL MATCH (p)-[r:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity)
-RETURN p.id AS id, p.revision AS revision, p.title AS title, p.description AS description,
+RETURN p.id AS id, p.title AS title, p.description AS description,
        collect({key: e.key, text: e.text, path: e.path, source: r.source}) AS links
-ORDER BY revision
 """
 
 # Links products to entities that their captions mention: $rows of id, key; nothing returned.
