@@ -157,10 +157,10 @@ class _Resolver:
 
     def _pattern(self, text: str, max_ids: int, timeout_s: float) -> list[str]:
         answer = ask(self.graph, text, {}, max_rows=max_ids, timeout_s=timeout_s)
-        if len(answer.columns) != 1:
-            columns = ", ".join(answer.columns) or "nothing"
+        if len(answer.columns) > 1:  # ArcadeDB names no columns of no rows
             raise BadFilter(
-                f"filter cypher returns {columns}: it must return product ids in one column", field="cypher"
+                f"filter cypher returns {', '.join(answer.columns)}: it must return product ids in one column",
+                field="cypher",
             )
         if answer.truncated:
             raise TooLarge(f"filter cypher returns more than {max_ids} rows", hint="narrow the pattern", field="cypher")

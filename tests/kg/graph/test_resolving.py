@@ -1,0 +1,131 @@
+"""Names into keys, and the Cypher pattern, on both graph engines."""
+
+from __future__ import annotations
+
+import pytest
+
+from kg.errors import BadFilter, BadQuery, TooLarge
+from kg.filters import Filters
+from kg.graph.driver import Graph
+from kg.graph.resolving import select
+from kg.graph.selection import Selection, ids, members
+
+ENTITIES = """
+UNWIND $rows AS row MERGE (e:Entity {key: row[0]}) SET e.type = row[1], e.text = row[2], e.df = 1
+"""
+TREE = "UNWIND $rows AS row MATCH (a:Entity {key: row[0]}), (b:Entity {key: row[1]}) MERGE (a)-[:CHILD_OF]->(b)"
+SIMILAR = """
+UNWIND $rows AS row MATCH (a:Entity {key: row[0]}), (b:Entity {key: row[1]})
+MERGE (a)-[s:SIMILAR_TO]->(b) SET s.weight = row[2]
+"""
+
+
+@pytest.fixture
+def shop(graph: Graph) -> Graph:
+    rows = [
+        ("brand:aurora", "brand", "Aurora"),
+        ("scent:aurora", "scent", "Aurora"),
+        ("ratio:3:5", "ratio", "3:5"),
+        ("size:5", "size", "5"),
+        ("category:home", "category", "Home"),
+        ("category:home > candles", "category", "Candles"),
+        ("category:home > candles > scented", "category", "Scented"),
+        ("category:gifts > candles", "category", "Candles"),
+        ("a:1", "a", "1"),
+        ("a:2", "a", "2"),
+        ("a:3", "a", "3"),
+        ("a:4", "a", "4"),
+    ]
+    graph.write(ENTITIES, rows=[list(row) for row in rows])
+    graph.write("MATCH (e:Entity {type: 'category'}) SET e:Category")
+    graph.write("MATCH (e:Entity {type: 'brand'}) SET e:Brand")
+    home, candles = "category:home", "category:home > candles"
+    graph.write(TREE, rows=[[candles, home], [f"{candles} > scented", candles]])
+    graph.write(SIMILAR, rows=[["a:1", "a:2", 0.9], ["a:2", "a:4", 0.8], ["a:1", "a:3", 0.7], ["a:4", "a:3", 0.95]])
+    graph.write("UNWIND range(0, 9) AS n CREATE (:Product {id: 'p' + n})")
+    return graph
+
+
+def resolved(graph: Graph, max_ids: int = 100, **fields: object) -> Selection:
+    return select(graph, Filters.model_validate(fields), max_ids=max_ids, timeout_s=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("home", ["category:home", "category:home > candles", "category:home > candles > scented"]),
+        ("category:home > candles", ["category:home > candles", "category:home > candles > scented"]),
+        ("Home>Candles", ["category:home > candles", "category:home > candles > scented"]),
+        ("Candles", ["category:gifts > candles", "category:home > candles", "category:home > candles > scented"]),
+        ("candles > SCENTED", ["category:home > candles > scented"]),
+        ("andles", []),
+    ],
+)
+def test_a_category_is_meant_with_all_below(shop: Graph, name: str, keys: list[str]) -> None:
+    assert resolved(shop, category=name).asked == {"categories": keys}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("aurora", ["brand:aurora", "scent:aurora"]),
+        ("brand:Aurora", ["brand:aurora"]),
+        ("3:5", ["ratio:3:5"]),
+        ("5", ["size:5"]),
+        ("Scented", ["category:home > candles > scented"]),
+        ("nothing", []),
+    ],
+)
+def test_an_entity_is_a_key_or_a_text(shop: Graph, name: str, keys: list[str]) -> None:
+    assert resolved(shop, entity=name).asked == {"entities": keys}
+
+
+def test_near_takes_the_shortest_way_and_of_those_the_strongest(shop: Graph) -> None:
+    assert sorted(resolved(shop, near="a:1").reach) == ["a:1", "a:2", "a:3"]
+    reach = resolved(shop, near="a:1", hops=2).reach
+    assert {key: reach[key].via for key in reach} == {"a:1": None, "a:2": "a:1", "a:3": "a:1", "a:4": "a:2"}
+    assert reach["a:4"].strength == pytest.approx(0.72)
+    assert sorted(resolved(shop, near="a:1", hops=4, min_weight=0.75).reach) == ["a:1", "a:2", "a:3", "a:4"]
+    assert sorted(resolved(shop, near="a:1", hops=2, min_weight=0.85).reach) == ["a:1", "a:2"]
+    assert sorted(resolved(shop, near="a:1", hops=0).reach) == ["a:1"]
+
+
+def test_a_name_that_nothing_bears_admits_nothing(shop: Graph) -> None:
+    for fields in ({"brand": "x"}, {"category": "x"}, {"entity": "x"}, {"near": "x"}):
+        selection = resolved(shop, **fields)
+        assert selection.nothing
+        assert selection.notes
+        assert ids(shop, selection) == []
+        assert members(shop, selection, ["p1"]) == set()
+
+
+def test_a_pattern_gives_product_ids(shop: Graph) -> None:
+    pattern = "MATCH (p:Product) WHERE p.id < 'p3' RETURN p.id"
+    assert ids(shop, resolved(shop, cypher=pattern)) == ["p0", "p1", "p2"]
+    assert members(shop, resolved(shop, cypher=pattern), ["p2", "p3", "px"]) == {"p2"}
+    twice = "UNWIND ['p1', 'p1'] AS id RETURN id"
+    assert ids(shop, resolved(shop, cypher=twice)) == ["p1"]
+    assert resolved(shop, cypher="MATCH (p:Product {id: 'nobody'}) RETURN p.id").nothing
+    assert len(ids(shop, resolved(shop, cypher="MATCH (p:Product) RETURN p.id", max_ids=10))) == 10
+
+
+def test_a_pattern_above_the_limit_is_refused_not_cut(shop: Graph) -> None:
+    with pytest.raises(TooLarge, match="more than 9 rows"):
+        resolved(shop, cypher="MATCH (p:Product) RETURN p.id", max_ids=9)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "message"),
+    [
+        ("MATCH (p:Product) RETURN p", BadFilter, "product ids are text"),
+        ("MATCH (p:Product) RETURN p.nothing", BadFilter, "returns None: product ids are text"),
+        ("MATCH (p:Product) RETURN p.id, p.title", BadFilter, "returns p.id, p.title: it must"),
+        ("RETURN 'p1x' AS id", BadFilter, "returns 'p1x', which is no product id"),
+        ("MATCH (p:Product) SET p.price = 0 RETURN p.id", BadQuery, "SET"),
+        ("MATCH (p:Product) WHERE RETURN p.id", BadQuery, "failed"),
+    ],
+)
+def test_a_bad_pattern_is_refused(shop: Graph, pattern: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        resolved(shop, cypher=pattern)
+    assert shop.read("MATCH (p:Product) WHERE p.price = 0 RETURN p") == []
