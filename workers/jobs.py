@@ -10,37 +10,34 @@ takes it reads the job, does the next chunk, and moves the cursor by compare-and
 
 from __future__ import annotations
 
-import os
 import socket
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from kg.errors import JobError, NotFound, StoreDown
-from kg.graph.cypher.jobs import JOB, JOB_BEAT, JOB_CLAIM, JOB_CREATE, JOB_MOVE, JOB_SET, JOBS, JOBS_ACTIVE
-from kg.processes import alive, started_at
+from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS
+from kg.processes import alive
 from kg.stores import Stores
 from workers.app import TASKS, make_app
 
 __all__ = [
     "Job",
     "State",
-    "beating",
     "cancel",
-    "claim",
     "enqueue",
     "get_job",
+    "is_orphan",
     "list_jobs",
     "move",
-    "note",
+    "now",
+    "parse",
     "pause",
-    "rescue",
+    "requeue",
     "resume",
     "submit_embed",
     "submit_relate",
@@ -49,7 +46,6 @@ __all__ = [
 
 State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 OPEN: tuple[State, ...] = ("queued", "running", "paused")
-BEAT_S = 5.0
 ORPHAN_S = 60.0  # a job without a sign of life for so long has no worker
 POLL_S = 0.2
 
@@ -140,7 +136,7 @@ def get_job(stores: Stores, job: str) -> Job:
 
 def list_jobs(stores: Stores, *, limit: int = 50) -> list[Job]:
     """The latest jobs, newest first."""
-    return [_job(row["j"]) for row in stores.graph.read(JOBS, limit=limit)]
+    return [parse(row["j"]) for row in stores.graph.read(JOBS, limit=limit)]
 
 
 def pause(stores: Stores, job: str) -> Job:
@@ -197,46 +193,14 @@ def wait(
         time.sleep(POLL_S)
 
 
-# what workers do
-
-
-def claim(stores: Stores, job: str) -> Job | None:
-    """The job, now running here; None where it is paused, over or gone."""
-    rows = stores.graph.write(JOB_CLAIM, id=job, worker=_me(), now=_now(), beat=time.time())
-    return _job(rows[0]["j"]) if rows else None
-
-
-@contextmanager
-def beating(stores: Stores, job: str) -> Iterator[None]:
-    """Signs of life in the graph for the time of the block."""
-    over = threading.Event()
-
-    def beat() -> None:
-        while not over.wait(BEAT_S):
-            try:
-                stores.graph.write(JOB_BEAT, id=job, beat=time.time())
-            except StoreDown:
-                continue  # the work itself meets the same store and says so
-
-    thread = threading.Thread(target=beat, name=f"beat-{job}", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def note(stores: Stores, job: str, **values: Any) -> Job:
-    """Write down what the worker at the job has learned of it."""
-    return _one(stores.graph.write(JOB_SET, id=job, values=values), job)
+# how a job moves
 
 
 def move(stores: Stores, job: str, before: Sequence[State], after: State, *, error: str = "") -> Job | None:
     """Change of state, if the job is in one of the states `before`; None otherwise."""
     values = {"before": list(before), "after": after, "error": error}
-    rows = stores.graph.write(JOB_MOVE, id=job, now=_now(), beat=time.time(), **values)
-    return _job(rows[0]["j"]) if rows else None
+    rows = stores.graph.write(JOB_MOVE, id=job, now=now(), beat=time.time(), **values)
+    return parse(rows[0]["j"]) if rows else None
 
 
 def enqueue(stores: Stores, job: Job) -> None:
@@ -252,13 +216,30 @@ def enqueue(stores: Stores, job: Job) -> None:
         raise StoreDown("broker", app.connection_for_write().as_uri(), str(error)) from error
 
 
-def rescue(stores: Stores) -> list[Job]:
-    """Send the messages anew of open jobs whose worker is gone, or that nobody has taken for long."""
-    orphans = [job for row in stores.graph.read(JOBS_ACTIVE) if _orphan(job := _job(row["j"]))]
-    for job in orphans:
-        stores.graph.write(JOB_BEAT, id=job.id, beat=time.time())
+def is_orphan(job: Job) -> bool:
+    """Whether nobody works on it: its worker ran on this machine and is gone, or nothing was heard for long."""
+    host, _, process = job.worker.partition(" ")
+    if job.state == "running" and host == socket.gethostname():
+        pid, _, started = process.partition(" ")
+        if not alive(int(pid), float(started)):
+            return True
+    return time.time() - job.heartbeat > ORPHAN_S
+
+
+def requeue(stores: Stores, job: Job) -> None:
+    """Send an orphan's message again; it then has time to be taken up before it counts as an orphan once more."""
+    if move(stores, job.id, ["queued", "running"], "queued") is not None:
         enqueue(stores, job)
-    return orphans
+
+
+def parse(row: dict[str, Any]) -> Job:
+    """A job from its properties in the graph."""
+    return Job(**{name: row[name] for name in Job.__dataclass_fields__ if row.get(name) is not None})
+
+
+def now() -> str:
+    """The time as jobs write it down: ISO, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _submit(stores: Stores, kind: str, target: str) -> Job:
@@ -268,13 +249,13 @@ def _submit(stores: Stores, kind: str, target: str) -> Job:
         if (job.kind, job.target) == (kind, target) and not job.over:
             if job.state == "paused":
                 return resume(stores, job.id)
-            if _orphan(job):
-                enqueue(stores, job)
-            return job
+            if is_orphan(job):
+                requeue(stores, job)
+            return get_job(stores, job.id)
     name = f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     values = {"kind": kind, "target": target}
-    [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=_now(), beat=time.time())
-    job = _job(row["j"])
+    [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=now(), beat=time.time())
+    job = parse(row["j"])
     enqueue(stores, job)
     return job
 
@@ -286,28 +267,7 @@ def _command(stores: Stores, job: str, before: Sequence[State], after: State) ->
     raise JobError(f"job {job} is {state}; to become {after} it must be {' or '.join(before)}")
 
 
-def _orphan(job: Job) -> bool:
-    """Whether nobody works on it: its worker ran on this machine and is gone, or nothing was heard for long."""
-    host, _, process = job.worker.partition(" ")
-    if job.state == "running" and host == socket.gethostname():
-        pid, _, started = process.partition(" ")
-        return not alive(int(pid), float(started))
-    return time.time() - job.heartbeat > ORPHAN_S
-
-
-def _me() -> str:
-    return f"{socket.gethostname()} {os.getpid()} {started_at(os.getpid())}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
 def _one(rows: list[dict[str, Any]], job: str) -> Job:
     if not rows:
         raise NotFound(f"no job {job!r}", hint="`skugraph jobs` lists them")
-    return _job(rows[0]["j"])
-
-
-def _job(row: dict[str, Any]) -> Job:
-    return Job(**{name: row[name] for name in Job.__dataclass_fields__ if row.get(name) is not None})
+    return parse(rows[0]["j"])

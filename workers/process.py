@@ -21,7 +21,7 @@ from kg.processes import spawn, tail
 from kg.settings import Settings, load_settings
 from kg.stores import Stores, open_stores
 from workers.app import QUEUES, make_app
-from workers.jobs import rescue
+from workers.lease import rescue
 
 __all__ = ["environment", "main", "start_worker", "workers_alive"]
 

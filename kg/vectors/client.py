@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import grpc
 import numpy as np
 from numpy.typing import NDArray
-from pymilvus import DataType, MilvusClient, MilvusException
+from pymilvus import CollectionSchema, DataType, MilvusClient, MilvusException
 
 from kg.errors import BadInput, BadVector, NotFound, StoreDown
 from kg.vectors.expressions import and_, isin, not_
@@ -78,7 +78,10 @@ class VectorStore:
         self.address, self.prefix, self.timeout_s = uri, prefix, timeout_s
         self._dims: dict[str, int] = {}
         self._written: dict[str, float] = {}  # collection → when this process last wrote to it
-        self._client = self._reached(lambda: MilvusClient(uri, token=token, timeout=min(timeout_s, RECONNECT_S)))
+        # pymilvus pings every 10 s; a server that takes this for abuse cuts an idle connection ("too_many_pings").
+        quiet = {"grpc.keepalive_time_ms": 300_000, "grpc.keepalive_permit_without_calls": 0}
+        patience = min(timeout_s, RECONNECT_S)
+        self._client = self._reached(lambda: MilvusClient(uri, token=token, timeout=patience, grpc_options=quiet))
 
     @cached_property
     def version(self) -> str:
@@ -100,29 +103,21 @@ class VectorStore:
         Raises:
             BadVector: it exists with another dimension.
         """
-        self._dims.pop(collection, None)  # another process may have dropped and made it meanwhile
-        if self.exists(collection):
-            if (found := self.dim(collection)) != dim:
-                raise BadVector(f"collection {collection} holds {found} dimensions, not {dim}")
-            return
-        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        for name, field in FIELDS.items():
-            size = {"max_length": field.limit * STRING_BYTES}
-            if field.kind == "texts":
-                array: dict[str, Any] = {"element_type": DataType.VARCHAR, "max_capacity": ARRAY_CAPACITY, **size}
-                schema.add_field(name, DataType.ARRAY, **array)
-            elif field.kind in ("key", "text"):
-                schema.add_field(name, DataType.VARCHAR, is_primary=name == "instance_id", **size)
-            else:
-                schema.add_field(name, DataType.DOUBLE if field.kind == "double" else DataType.INT64)
-        schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dim)
-        self._request(
-            collection,
-            "create_collection",
-            schema=schema,
-            index_params=self._index(),
-            consistency_level="Bounded",
-        )
+        if not self.exists(collection):
+            try:
+                self._request(
+                    collection,
+                    "create_collection",
+                    schema=_schema(dim),
+                    index_params=self._index(),
+                    consistency_level="Bounded",
+                )
+            except MilvusException:
+                if not self.exists(collection):  # else another worker was quicker
+                    raise
+        self._dims.pop(collection, None)  # it may have been dropped and made again since it was last seen
+        if (found := self.dim(collection)) != dim:
+            raise BadVector(f"collection {collection} holds {found} dimensions, not {dim}")
 
     def drop(self, collection: str) -> None:
         """Remove a collection and its vectors; one that does not exist is fine.
@@ -327,10 +322,13 @@ class VectorStore:
                 return
             except MilvusException:  # a load can race with Lite's index writer
                 time.sleep(0.2 * (attempt + 1))
-        if self.engine == "milvus_lite":  # a crash tore an index file; the rows are safe, so build the index anew
+        indexed = bool(self._request(collection, "list_indexes"))
+        if not indexed or self.engine == "milvus_lite":
+            # A crash came before the index was asked for, or tore its file. The rows are safe: build the index anew.
             logging.getLogger(__name__).warning("rebuilding the index of %s, which does not load", collection)
             self._request(collection, "release_collection")
-            self._request(collection, "drop_index", VECTOR)
+            if indexed:
+                self._request(collection, "drop_index", VECTOR)
             self._request(collection, "create_index", self._index())
         self._request(collection, "load_collection")
 
@@ -348,6 +346,21 @@ class VectorStore:
                     raise StoreDown("vectors", self.address, _first_line(error)) from error
             time.sleep(pause)
             pause = min(2 * pause, 1.0)
+
+
+def _schema(dim: int) -> CollectionSchema:
+    schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+    for name, field in FIELDS.items():
+        size = {"max_length": field.limit * STRING_BYTES}
+        if field.kind == "texts":
+            array: dict[str, Any] = {"element_type": DataType.VARCHAR, "max_capacity": ARRAY_CAPACITY, **size}
+            schema.add_field(name, DataType.ARRAY, **array)
+        elif field.kind in ("key", "text"):
+            schema.add_field(name, DataType.VARCHAR, is_primary=name == "instance_id", **size)
+        else:
+            schema.add_field(name, DataType.DOUBLE if field.kind == "double" else DataType.INT64)
+    schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dim)
+    return schema
 
 
 def _is_down(error: MilvusException | grpc.RpcError) -> bool:

@@ -17,18 +17,16 @@ from workers.jobs import (
     Job,
     State,
     cancel,
-    claim,
     get_job,
     list_jobs,
     move,
-    note,
     pause,
-    rescue,
     resume,
     submit_embed,
     submit_relate,
     wait,
 )
+from workers.lease import claim, note, rescue
 
 
 @pytest.fixture
@@ -111,6 +109,9 @@ def test_rescue_sends_orphans_again(stores: Stores, tmp_path: Path) -> None:
     assert rescue(stores) == [], "its worker, this process, lives"
     note(stores, job.id, worker=get_job(stores, job.id).worker.rpartition(" ")[0] + " 1.0")  # the pid before a restart
     assert [j.id for j in rescue(stores)] == [job.id]
+    assert get_job(stores, job.id).state == "queued"
+    assert messages(stores) == 3
+    assert rescue(stores) == []
 
 
 def test_rate_and_eta(stores: Stores, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 
 from kg.stores import Stores
-from workers.jobs import Job, beating, claim, enqueue, get_job, move
+from workers.jobs import Job, enqueue, get_job, move
+from workers.lease import beating, claim
 
 __all__ = ["step"]
 

@@ -19,7 +19,8 @@ from kg.vectors import generations
 from kg.vectors.generations import Generation
 from workers.device import encoder_at
 from workers.embedding import Reject, embed_changes
-from workers.jobs import Job, move, note
+from workers.jobs import Job, move
+from workers.lease import note
 from workers.tasks import step
 
 __all__ = ["embed", "embed_step"]

@@ -13,7 +13,8 @@ from kg.graph.cypher.similarity import ENTITY_TEXTS, SIMILAR_COUNT, SIMILAR_PRUN
 from kg.records import content_hash
 from kg.similarity import mutual_neighbours
 from kg.stores import Stores
-from workers.jobs import Job, list_jobs, move, note
+from workers.jobs import Job, list_jobs, move
+from workers.lease import note
 from workers.tasks import step
 
 __all__ = ["relate", "relate_step"]

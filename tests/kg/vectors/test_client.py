@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kg.errors import BadInput, BadVector, NotFound, StoreDown
-from kg.vectors.client import VectorStore
+from kg.vectors.client import VectorStore, _schema
 from kg.vectors.expressions import between, eq
 from tests.kg.vectors.conftest import LiteServer
 
@@ -152,6 +152,17 @@ def test_alias_is_flipped_and_guards_its_collection(vectors: VectorStore) -> Non
         vectors.drop(second)
     vectors.drop(first)
     assert vectors.collections() == [second]
+
+
+def test_a_collection_whose_maker_was_killed_before_the_index_is_mended(vectors: VectorStore) -> None:
+    name, matrix = f"{vectors.prefix}_g1_image", unit(4)
+    vectors._client.create_collection(name, schema=_schema(DIM))
+    vectors.create(name, DIM)
+    vectors.upsert(name, rows(matrix))
+    vectors.flush(name)
+    [hits] = vectors.search(name, matrix[2:3], 1)
+    assert hits[0].instance_id == "p0001#img0"
+    assert hits[0].score == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("k", [0, 16_385])
