@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,9 @@ from kg.errors import StoreDown
 from kg.graph.cypher.core import PING
 
 __all__ = ["Graph", "GraphAddress", "Tx", "connect", "down"]
+
+# Every failure is raised; the driver would also print each attempt of a retry.
+logging.getLogger("neo4j").setLevel(logging.CRITICAL)
 
 T = TypeVar("T")
 Row = dict[str, Any]
