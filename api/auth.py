@@ -12,7 +12,7 @@ import json
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -82,7 +82,7 @@ class Keys:
         if not name.strip() or any(record.name == name for record in self.records()):
             raise BadInput(f"name = {name!r}: a key needs a name that no other key has")
         token = PREFIX + secrets.token_urlsafe(32)
-        record = KeyRecord(name=name, scope=scope, sha256=_digest(token), created_at=datetime.now(UTC))
+        record = KeyRecord(name=name, scope=cast("Scope", scope), sha256=_digest(token), created_at=datetime.now(UTC))
         self._write([*self.records(), record])
         return token
 

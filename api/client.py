@@ -36,9 +36,9 @@ def ask_search(settings: Settings, request: SearchRequest) -> SearchReply:
         return SearchReply.model_validate_json(answer.content)
     said = answer.json()
     kind = BadInput if 400 <= answer.status_code < 500 else SkugraphError
-    error = kind(said["detail"], hint=said.get("hint", ""))
-    error.code = said["type"].rpartition(":")[2]
-    raise error
+    problem = kind(said["detail"], hint=said.get("hint", ""))
+    problem.code = said["type"].rpartition(":")[2]
+    raise problem
 
 
 def _here(settings: Settings, request: SearchRequest) -> SearchReply:

@@ -29,6 +29,7 @@ from workers.jobs import Job, list_jobs, submit_embed, submit_relate, wait
 __all__ = ["Catalogue", "Example", "Tour", "prepare", "sample", "search_examples", "served"]
 
 ENCODER, CONFIG = "clip_style", "clip_style_tiny"
+EPOCHS = 12  # a minute of two cores; on the sample more than this gains little
 CHECKPOINT = "demo"  # its folder in the home's `models`
 Progress = Callable[[str, int, int | None], None]
 SHOWN = 3  # results of an example search
@@ -135,6 +136,7 @@ def _train(stores: Stores, out: Path, progress: Progress) -> str:
             training_items(stores, pictures),
             out,
             config=CONFIG,
+            epochs=EPOCHS,
             device=settings.device,
             cache=stores.home.cache / "features",
             cache_gb=settings.feature_cache_gb,
@@ -162,23 +164,26 @@ def _done(stores: Stores, job: Job, progress: Progress) -> Job:
 def search_examples(stores: Stores, catalogue: Catalogue) -> list[Example]:
     """Text, picture, both, and each inside a brand, a category, an entity's neighbourhood: on any catalogue."""
     graph = stores.graph
-    first = {kind: graph.read(browse.ENTITIES, type=kind, limit=1) for kind in ("brand", "category")}
-    near = graph.read(browse.BEST_CONNECTED)
-    [any_product] = graph.read(browse.ANY_PRODUCT)
-    words = catalogue.words or any_product["title"]
-    category = first["category"][0]["text"] if first["category"] else words
+
+    def first(statement: str, **params: Any) -> dict[str, Any]:
+        return next(iter(graph.read(statement, **params)), {})
+
+    product = first(browse.ANY_PRODUCT)
+    words = catalogue.words or product["title"]
     wanted: list[tuple[str, str, Mapping[str, str]]] = [("by words", words, {})]
     if catalogue.photo:
         photo = {"--image": str(catalogue.photo)}
         wanted += [("by picture", "", photo), ("by picture and words", words, photo)]
     else:
-        wanted.append(("like a product", "", {"--like": any_product["id"]}))
-    if first["brand"]:
-        wanted.append(("of one brand", category, {"--brand": first["brand"][0]["text"]}))
-    if first["category"]:
-        wanted.append(("in one category", words, {"--category": category}))
-    if near:
-        wanted.append(("near an entity", words, {"--near": near[0]["key"]}))
+        wanted.append(("like a product", "", {"--like": product["id"]}))
+    if brand := first(browse.ENTITIES, type="brand", limit=1):
+        text = first(browse.CATEGORY_OF_BRAND, key=brand["key"]).get("text", words)
+        wanted.append(("of one brand", text, {"--brand": brand["text"]}))
+    if category := first(browse.ENTITIES, type="category", limit=1):
+        text = first(browse.ATTRIBUTE_OF_CATEGORY, key=category["key"]).get("text", words)
+        wanted.append(("in one category", text, {"--category": category["text"]}))
+    if near := first(browse.BEST_CONNECTED):
+        wanted.append(("near an entity", category.get("text", words), {"--near": near["key"]}))
     return [_example(title, text, options) for title, text, options in wanted]
 
 

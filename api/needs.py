@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -28,7 +28,7 @@ def backend(request: Request) -> Backend:
 UseBackend = Annotated[Backend, Depends(backend)]
 
 
-def needs(scope: Scope):
+def needs(scope: Scope) -> Any:  # what Depends gives is of use to fastapi only
     """Dependency that lets a request pass, or raises Unauthorised, Forbidden or RateLimited."""
 
     def check(request: Request, server: UseBackend, bearer: Bearer) -> None:

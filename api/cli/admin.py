@@ -48,17 +48,18 @@ def migrate(
 
     with open_stores(open_settings(home)) as stores:
         steps = chain.migrate(stores.graph, dry_run=dry_run)
+        done = sorted(chain.applied(stores.graph))
         document = {
             "dry_run": dry_run,
             "steps": [{"version": step.version, "name": step.name, "checksum": step.checksum} for step in steps],
-            "applied": sorted(chain.applied(stores.graph)),
+            "applied": done,
         }
 
     def page() -> None:
         for step in steps:
             say(f"{'would apply' if dry_run else 'applied'} V{step.version:03d} {step.name}")
         if not steps:
-            say(f"nothing to do: the schema is at V{max(document['applied'], default=0):03d}")
+            say(f"nothing to do: the schema is at V{max(done, default=0):03d}")
 
     emit(document, as_json, page)
 

@@ -29,9 +29,8 @@ def run_job(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
     """
     from kg.errors import JobError
     from workers.jobs import wait
-    from workers.process import worker_at_hand
 
-    with worker_at_hand(stores.settings), progress(quiet=quiet) as update:
+    with _worker_at_hand(stores.settings), progress(quiet=quiet) as update:
         ended = wait(stores, job.id, lambda seen: update(seen.kind, seen.done, seen.total or None))
     if ended.state == "failed":
         raise JobError(f"job {ended.id} failed: {ended.error}", hint=f"`skugraph jobs {ended.id} --resume` tries again")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -72,37 +72,39 @@ def evaluate(
     queries: Annotated[Path, typer.Option("--queries", metavar="FILE", help="JSON lines, or id<TAB>text")],
     qrels: Annotated[Path, typer.Option("--qrels", metavar="FILE", help="TREC qrels: query 0 product grade")],
     run: Annotated[Path | None, typer.Option("--run", metavar="OUT", help="Write the results as a TREC run")] = None,
-    use: Annotated[str, typer.Option("--use", help="Parts of the queries to ask with")] = "text,image,like,filters",
+    use: Annotated[str, typer.Option("--use", help="Ask with the text or the image of the queries, or both")] = "both",
     k: Annotated[int, typer.Option("-k", min=1, help="Products wanted for each query")] = 100,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search with judged queries and measure: hit rate, MRR, recall, mAP, nDCG.
+    """Search with judged queries and measure: R@k, mAP, nDCG, MRR.
 
-    A query has `id` and any of `text`, `image` (a file beside the queries), `like`, `filters`.
+    A query has an `id`, and `text` or `image` (a file, relative to the queries) or both.
 
     Example: `skugraph eval --queries queries.jsonl --qrels qrels.txt --use image --run out.run`
     """
+    from typing import get_args
+
     from api.backend import query_encoder
-    from api.evaluation import PARTS, measure, read_queries, search_all
+    from api.evaluation import Use, search_all
     from api.search import Searcher
     from encoders.evaluation import trec
     from kg.errors import BadInput
     from kg.stores import open_stores
     from kg.vectors import generations
 
+    if use not in get_args(Use):
+        raise BadInput(f"--use {use!r}: one of {', '.join(get_args(Use))}")
     settings = open_settings(home)
-    parts = tuple(part.strip() for part in use.split(","))
-    if unknown := sorted(set(parts) - set(PARTS)):
-        raise BadInput(f"--use {unknown[0]!r}: a query has the parts {', '.join(PARTS)}")
-    judged = trec.read_qrels(qrels)
-    asked = list(read_queries(queries, k=k, parts=parts))
+    judged, asked = trec.read_qrels(qrels), trec.read_queries(queries)
     with open_stores(settings) as stores, progress(quiet=as_json) as update:
         searcher = Searcher(stores, query_encoder(settings))
-        found = search_all(searcher, iter(asked), lambda done: update("search", done, len(asked)))
+        found = search_all(
+            searcher, asked, use=cast("Use", use), k=k, progress=lambda done: update("search", done, len(asked))
+        )
         live = generations.live(stores)
     if run is not None:
         trec.write_run(run, found)
-    metrics = measure(found, judged, k=k)
-    document = {"generation": live.id if live else None, "parts": parts, "k": k, "metrics": metrics}
+    metrics = trec.judge(judged, found)
+    document = {"generation": live.id if live else None, "use": use, "k": k, "queries": len(asked), "metrics": metrics}
     emit(document, as_json, lambda: table(("metric", "value"), list(metrics.items())))

@@ -43,7 +43,7 @@ ORDER BY CASE WHEN o.price IS NULL THEN 1 ELSE 0 END, o.price, o.id
 LIMIT $limit
 """
 
-# One row an entity of a type (or of any: $type null) whose text matches the full-text query: key, type, text, df, score.
+# One row an entity of a type (or of any: $type null) whose text matches a full-text query: key, type, text, df, score.
 ENTITY_SEARCH = """
 CALL db.index.fulltext.queryNodes('entity_text', $query) YIELD node, score
 WITH node, score WHERE $type IS NULL OR node.type = $type
@@ -96,5 +96,23 @@ ANY_PRODUCT = """
 MATCH (p:Product) WHERE p.title <> ''
 RETURN p.id AS id, p.title AS title
 ORDER BY id
+LIMIT 1
+"""
+
+# The category that most products of a brand are in, or no row: text.
+CATEGORY_OF_BRAND = """
+MATCH (b:Brand {key: $key})
+WITH b MATCH (b)<-[:MADE_BY]-(p:Product)-[:IN_CATEGORY]->(c:Category)
+RETURN c.text AS text, count(p) AS products
+ORDER BY products DESC, text
+LIMIT 1
+"""
+
+# The attribute that most products of a category have, or no row: text.
+ATTRIBUTE_OF_CATEGORY = """
+MATCH (c:Category {key: $key})
+WITH c MATCH (c)<-[:IN_CATEGORY]-(p:Product)-[:HAS_ENTITY]->(e:Attribute)
+RETURN e.text AS text, count(p) AS products
+ORDER BY products DESC, text
 LIMIT 1
 """
