@@ -65,7 +65,6 @@ class Tower(nn.Module):
         dim: length of the vector.
         dropout: in the transformer and on its input, in training only.
         drop_tokens: share of the tokens hidden from each example, in training only.
-        words: size of the tokenizer's vocabulary, to learn a word's own vector beside the frozen one; 0 for none.
     """
 
     def __init__(
@@ -79,28 +78,21 @@ class Tower(nn.Module):
         dim: int,
         dropout: float = 0.0,
         drop_tokens: float = 0.0,
-        words: int = 0,
     ) -> None:
         super().__init__()
         if width % heads or layers < 1:
             raise ValueError(f"width ({width}) must be divisible by heads ({heads}), layers ({layers}) at least 1")
         self.drop_tokens = drop_tokens
         self.entry = nn.Sequential(nn.LayerNorm(inside), nn.Linear(inside, width))
-        self.words = nn.Embedding(words, width) if words else None
-        if self.words is not None:
-            nn.init.normal_(self.words.weight, std=0.02)
         self.place = nn.Parameter(torch.randn(places, width) * 0.02)
         self.summary = nn.Parameter(torch.randn(width) * 0.02)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(_Layer(width, heads, dropout) for _ in range(layers))
         self.exit = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim, bias=False))
 
-    def forward(self, tokens: Tensor, mask: Tensor, words: Tensor | None = None) -> Tensor:
-        """Tokens (B, N, inside), mask (B, N) true where there is a token, word ids (B, N) to (B, dim)."""
-        x = self.entry(tokens)
-        if self.words is not None and words is not None:
-            x = x + self.words(words)
-        x = self.dropout(x + self.place[: x.shape[1]])
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (B, N, inside), mask (B, N) true where there is a token, to (B, dim)."""
+        x = self.dropout(self.entry(tokens) + self.place[: tokens.shape[1]])
         x = torch.cat([self.summary.expand(len(x), 1, -1), x], dim=1)
         if self.training and self.drop_tokens:
             mask = mask & (torch.rand(mask.shape, device=mask.device) >= self.drop_tokens)
@@ -134,7 +126,7 @@ class ClipStyle(nn.Module):
         """(B, dim) of the pictures and of the texts."""
         return (
             self.picture(batch.pictures, batch.picture_mask),
-            self.text(batch.texts, batch.text_mask, batch.words),
+            self.text(batch.texts, batch.text_mask),
         )
 
     @property
@@ -153,10 +145,9 @@ def build(config: Mapping[str, Any], picture: PictureBackbone, text: TextBackbon
     try:
         shared = {name: model.pop(name) for name in ("width", "layers", "heads", "dim", "dropout")}
         drop_picture, drop_text = model.pop("drop_picture_tokens"), model.pop("drop_text_tokens")
-        words = text.words if model.pop("words") else 0
         return ClipStyle(
             picture={**shared, "inside": picture.width, "places": picture.places, "drop_tokens": drop_picture},
-            text={**shared, "inside": text.width, "places": text.places, "drop_tokens": drop_text, "words": words},
+            text={**shared, "inside": text.width, "places": text.places, "drop_tokens": drop_text},
             **model,
         )
     except (KeyError, TypeError, ValueError) as error:

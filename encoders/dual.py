@@ -26,7 +26,7 @@ class DualEncoder:
     Attributes:
         folder: of the checkpoint it was opened from.
         picture_tower: tokens, mask to unit vectors.
-        text_tower: tokens, mask, word ids to unit vectors.
+        text_tower: tokens, mask to unit vectors.
         batch: pictures or texts in one forward pass.
     """
 

@@ -21,7 +21,7 @@ def sentence_vectors(texts: Sequence[str], *, device: str = "auto", batch: int =
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
-        features, mask, _ = backbone.tokens([texts[i] for i in rows])
+        features, mask = backbone.tokens([texts[i] for i in rows])
         weight = mask[:, :, None].to(features.dtype)
         mean = (features * weight).sum(dim=1) / weight.sum(dim=1)
         out[rows] = functional.normalize(mean, dim=-1).cpu().numpy()

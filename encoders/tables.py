@@ -27,14 +27,13 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Batch:
-    """B items: picture tokens (B, P, W), their mask (B, P), text tokens (B, T, V), mask and word ids (B, T), and which
+    """B items: picture tokens (B, P, W), their mask (B, P), text tokens (B, T, V), their mask (B, T), and which
     pairs of them belong together (B, B)."""
 
     pictures: Tensor
     picture_mask: Tensor
     texts: Tensor
     text_mask: Tensor
-    words: Tensor
     same: Tensor
 
 
@@ -45,7 +44,6 @@ class TokenTable:
     Attributes:
         pictures: one array (N, P, W) for each view: as it is, and mirrored where that was asked for.
         texts: (all tokens, V), item after item.
-        words: their ids in the tokenizer's vocabulary.
         starts: (N + 1,) where each item's text tokens begin.
         identity: (N, 2), see `encoders.data.identities`.
         parts: (N,) split of each item.
@@ -55,7 +53,6 @@ class TokenTable:
 
     pictures: tuple[NDArray[np.float16], ...]
     texts: NDArray[np.float16]
-    words: NDArray[np.int64]
     starts: NDArray[np.int64]
     identity: NDArray[np.int64]
     parts: NDArray[np.str_]
@@ -80,7 +77,6 @@ class TokenTable:
             torch.ones(pictures.shape[:2], dtype=torch.bool, device=device),
             torch.from_numpy(self.texts[where]).to(device).float(),
             torch.from_numpy(mask).to(device),
-            torch.from_numpy(self.words[where] * mask).to(device),
             torch.from_numpy(self.same(rows, rows)).to(device),
         )
 
@@ -101,7 +97,7 @@ def build_table(
     skipped: list[tuple[str, str]] = []
     lengths: list[int] = []
     views = ("plain", "mirrored")[: 1 + mirrored]
-    files = {name: (folder / f"{name}.tokens").open("wb") for name in (*views, "texts", "words")}
+    files = {name: (folder / f"{name}.tokens").open("wb") for name in (*views, "texts")}
 
     def write(name: str, values: NDArray[np.generic]) -> None:
         data = values.tobytes()
@@ -115,7 +111,6 @@ def build_table(
             write("mirrored", picture_tokens(picture, [ImageOps.mirror(image) for image in images], cache=cache))
         tokens = text.tokens([item.text for item, _ in chunk])
         write("texts", tokens.features[tokens.mask].to("cpu", torch.float16).numpy())
-        write("words", tokens.ids[tokens.mask].cpu().numpy())
         lengths.extend(tokens.mask.sum(dim=1).tolist())
         kept.extend(item for item, _ in chunk)
         on_progress(len(kept) + len(skipped))
@@ -143,7 +138,6 @@ def build_table(
     return TokenTable(
         tuple(mapped(view, np.float16, picture.places, picture.width) for view in views),
         mapped("texts", np.float16, text.width),
-        np.array(mapped("words", np.int64)),
         np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         identities(kept),
         np.array([item.part for item in kept]),

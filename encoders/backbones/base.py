@@ -16,11 +16,10 @@ __all__ = ["PictureBackbone", "TextBackbone", "TextTokens", "weights_hash"]
 
 
 class TextTokens(NamedTuple):
-    """B texts of at most N tokens: `features` (B, N, width) float32, `mask` (B, N) bool, `ids` (B, N) int64."""
+    """B texts of at most N tokens: `features` (B, N, width) float32, `mask` (B, N) bool."""
 
     features: Tensor
     mask: Tensor
-    ids: Tensor
 
 
 class PictureBackbone(Protocol):
@@ -52,13 +51,11 @@ class TextBackbone(Protocol):
         fingerprint: hash over weights and tokenizer.
         places: most tokens of a text; longer texts are cut.
         width: length of a token.
-        words: size of the vocabulary.
     """
 
     fingerprint: str
     places: int
     width: int
-    words: int
 
     def tokens(self, texts: Sequence[str]) -> TextTokens: ...
 

@@ -36,7 +36,7 @@ def picture_backbone(name: str, *, size: int = 160, device: str = "cpu") -> Pict
 
 def _square(image: Image, size: int) -> NDArray[np.uint8]:
     # Reduce first: a photo of 20 megapixels is brought near the target by box averaging, several times faster.
-    return np.asarray(image.convert("RGB").resize((size, size), Resampling.BICUBIC, reducing_gap=3.0))
+    return np.array(image.convert("RGB").resize((size, size), Resampling.BICUBIC, reducing_gap=3.0))
 
 
 class _Lite0:

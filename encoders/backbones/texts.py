@@ -48,7 +48,6 @@ class _Hub:
         model = AutoModel.from_pretrained(where)
         self.model = getattr(model, "text_model", model).eval().requires_grad_(False).to(device)  # CLIP-like: this half
         self.places, self.width, self.device = places, self.model.config.hidden_size, device
-        self.words = len(self.tokenizer)
         rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
         rules |= {"padding": None, "truncation": None}  # these two remember the last call
         self.fingerprint = weights_hash(
@@ -60,9 +59,9 @@ class _Hub:
         found = self.tokenizer(
             list(texts), padding=True, truncation=True, max_length=self.places, return_tensors="pt"
         ).to(self.device)
-        ids, mask = found["input_ids"], found["attention_mask"]
-        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        return TextTokens(hidden, mask.bool(), ids)
+        mask = found["attention_mask"]
+        hidden = self.model(input_ids=found["input_ids"], attention_mask=mask).last_hidden_state.float()
+        return TextTokens(hidden, mask.bool())
 
     def save_tokenizer(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)
