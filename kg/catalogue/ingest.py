@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from kg.catalogue.columns import ColumnMap
-from kg.catalogue.pictures import Pictures
+from kg.catalogue.pictures import WEB, Pictures
 from kg.catalogue.readers import Row, read_rows, table_columns
 from kg.catalogue.seen import Seen
 from kg.catalogue.writing import Listing, known, put, remove, touch
@@ -82,17 +82,20 @@ def ingest(
         progress: is called after every chunk.
 
     Raises:
-        BadInput: a table that cannot be read; `sync` with a table without rows.
+        BadInput: a table that cannot be read; nothing at `images`; `sync` with a table without rows.
         BadColumnMap: the map names a column that the table lacks.
         StoreDown: the graph does not answer; run it again later.
     """
     started = time.monotonic()
     column_map.check(table_columns(table)[0])
+    images = table.parent if images is None else images
+    if not str(images).startswith(WEB) and not Path(images).exists():
+        raise BadInput(f"no pictures at {images}", hint="--images takes a folder, a zip file or a URL")
     with ExitStack() as stack:
         pictures = stack.enter_context(closing(Pictures.from_settings(stores.settings)))
         seen = stack.enter_context(closing(Seen()))
         refused = stack.enter_context(closing(_Rejects(rejects)))
-        reading = _Reading(table, images if images is not None else table.parent, column_map, pictures, seen, refused)
+        reading = _Reading(table, images, column_map, pictures, seen, refused)
         readers = stack.enter_context(ThreadPoolExecutor(max(4, 2 * (os.cpu_count() or 1)), "pictures"))
         writer = stack.enter_context(ThreadPoolExecutor(1, "graph"))
         report, pending = IngestReport(), None

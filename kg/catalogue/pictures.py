@@ -27,10 +27,10 @@ from kg.errors import BadPicture, TooLarge
 from kg.records import Box
 from kg.settings import Settings
 
-__all__ = ["Pictures", "decode"]
+__all__ = ["WEB", "Pictures", "decode"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")
-WEB = ("http://", "https://")
+WEB = ("http://", "https://")  # what a picture elsewhere begins with
 # Pillow warns above a limit of its own; ours is lower or meant so, and it is an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 

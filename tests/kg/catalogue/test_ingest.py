@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,6 +185,30 @@ def test_an_unknown_column_is_refused_before_anything_is_written(graph: Graph, e
     assert dump(graph) == []
 
 
+def test_pictures_that_are_nowhere(stores: Stores, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="no pictures at"):
+        ingest(stores, write_table(tmp_path, [row(0)]), tmp_path / "gone.zip", MAP)
+
+
+def test_two_at_once_come_to_the_same_graph(stores: Stores, tmp_path: Path) -> None:
+    """Two files with half of their products and all of their entities in common."""
+    rows = [row(n) for n in range(60)]
+    tables = [
+        write_table(tmp_path, rows[:40], name="one.csv"),
+        write_table(tmp_path, rows[20:], name="two.csv"),
+    ]
+    few = small_batches(stores, 7)
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda table: ingest(few, table, tmp_path, MAP), tables))
+    assert sum(report.written for report in reports) >= 60
+    assert not wrong_counts(stores.graph)
+    assert sorted(revisions(stores.graph).values()) == sorted(set(revisions(stores.graph).values()))
+    both = dump(stores.graph)
+    stores.graph.write("MATCH (n) WHERE NOT n:Migration DETACH DELETE n")
+    ingest(stores, write_table(tmp_path, rows), tmp_path, MAP)
+    assert dump(stores.graph) == both
+
+
 def test_sync_removes_and_a_removed_product_can_come_back(stores: Stores, tmp_path: Path) -> None:
     rows = [row(n, gtin="same") for n in range(5)]
     ingest(stores, write_table(tmp_path, rows), tmp_path, MAP)
@@ -262,23 +287,21 @@ def test_killed_in_the_middle_and_run_again(stores: Stores, settings: Settings, 
 
 @pytest.mark.slow
 def test_servers_killed_in_the_middle_heal(embedded: Stores, sample: SamplePaths, tmp_path: Path) -> None:
-    """kill -9 of the graph and the vectors' server, twice each, while rows pass."""
+    """kill -9 of the graph and the vectors' server while rows pass."""
     column_map = ColumnMap.load(sample.map)
     settings = embedded.settings.model_copy(update={"home": tmp_path / "home", "batch_rows": 12, "vectors_uri": None})
-    kills = iter([24, 60])
-    following = next(kills)
+    killed: list[str] = []
 
     def kill(report: IngestReport) -> None:
-        nonlocal following
-        if report.read >= following:
-            following = next(kills, sys.maxsize)
-            for service in (running(stores.home) or {}).values():
+        if report.read >= 24 and not killed:
+            for name, service in (running(stores.home) or {}).items():
                 os.kill(service["pid"], signal.SIGKILL)
+                killed.append(name)
 
     try:
         with open_stores(settings) as stores:
             report = ingest(stores, sample.table, sample.images, column_map, progress=kill)
-            assert following == sys.maxsize
+            assert sorted(killed) == ["graph", "vectors"]
             assert report.rejected == 0
             disturbed = dump(stores.graph)
             assert not wrong_counts(stores.graph)

@@ -145,6 +145,7 @@ def test_measuring_finds_a_jpeg_that_is_cut_short(pictures: Pictures, tmp_path: 
         pictures.measure(path.as_uri())
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (10_000, 10_000)])
 def test_bombs_are_refused_before_decoding(width: int, height: int) -> None:
     with pytest.raises(TooLarge, match="50 megapixels"):
