@@ -7,40 +7,28 @@ after a restart collections come back unloaded, sometimes with an index file tha
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import grpc
 import numpy as np
 from numpy.typing import NDArray
 from pymilvus import CollectionSchema, DataType, MilvusClient, MilvusException
 
-from kg.errors import BadInput, BadVector, NotFound, StoreDown
+from kg.errors import BadInput, BadVector, NotFound
+from kg.vectors.connection import Connection
 from kg.vectors.expressions import and_, isin, not_
 from kg.vectors.schema import ARRAY_CAPACITY, FIELDS, VECTOR, complete
 
 __all__ = ["Fetched", "VectorHit", "VectorStore"]
 
-RECONNECT_S = 10.0  # a server that was killed is up again by then; all requests here may be repeated
-LOAD_TRIES = 5
 WRITE_ROWS = 1000  # rows of one upsert request
 ID_CHUNK = 2000  # ids in one filter of a fetch or delete
 FLUSH_ROWS = 1000  # from this many rows at once Lite flushes by itself
 BOUND_S = 10.0  # a server's bounded reads are no older than this
 MAX_K = 16_384  # the servers' own bound
 STRING_BYTES = 4  # Milvus counts bytes, the schema characters
-NO_COLLECTION = 100
-NOT_LOADED = 101
-CONNECT_FAILED = 2
-
-# Every error is raised; pymilvus would print a traceback of each besides.
-logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +63,26 @@ class VectorStore:
     """
 
     def __init__(self, uri: str, token: str = "", *, prefix: str, timeout_s: float = 60) -> None:
-        self.address, self.prefix, self.timeout_s = uri, prefix, timeout_s
+        self.prefix = prefix
+        self.connection = Connection(uri, token, timeout_s=timeout_s)
         self._dims: dict[str, int] = {}
         self._written: dict[str, float] = {}  # collection → when this process last wrote to it
-        # pymilvus pings every 10 s; a server that takes this for abuse cuts an idle connection ("too_many_pings").
-        quiet = {"grpc.keepalive_time_ms": 300_000, "grpc.keepalive_permit_without_calls": 0}
-        patience = min(timeout_s, RECONNECT_S)
-        self._client = self._reached(lambda: MilvusClient(uri, token=token, timeout=patience, grpc_options=quiet))
 
-    @cached_property
+    @property
+    def address(self) -> str:
+        return self.connection.address
+
+    @property
     def version(self) -> str:
         """What the server calls itself, e.g. "milvus_lite-3.2.2" or "v2.6.4"."""
-        return self._reached(lambda: self._client.get_server_version(timeout=self.timeout_s))
+        return self.connection.version
 
     @property
     def engine(self) -> Literal["milvus_lite", "milvus"]:
-        return "milvus_lite" if self.version.startswith("milvus_lite") else "milvus"
+        return self.connection.engine
 
     def close(self) -> None:
-        self._client.close()
+        self.connection.client.close()
 
     # collections and aliases
 
@@ -105,11 +94,11 @@ class VectorStore:
         """
         if not self.exists(collection):
             try:
-                self._request(
-                    collection,
+                self.connection.request(
                     "create_collection",
+                    collection,
                     schema=_schema(dim),
-                    index_params=self._index(),
+                    index_params=self.connection.index(),
                     consistency_level="Bounded",
                 )
             except MilvusException:
@@ -127,17 +116,17 @@ class VectorStore:
         """
         if not self.exists(collection):
             return
-        if aliases := list(self._request(collection, "list_aliases")["aliases"]):
+        if aliases := list(self.connection.request("list_aliases", collection)["aliases"]):
             raise BadInput(f"collection {collection} is in use as {', '.join(aliases)}", hint="promote another first")
-        self._request(collection, "drop_collection")
+        self.connection.request("drop_collection", collection)
         self._dims.pop(collection, None)
 
     def exists(self, collection: str) -> bool:
-        return bool(self._request(collection, "has_collection"))
+        return bool(self.connection.request("has_collection", collection))
 
     def collections(self) -> list[str]:
         """Names with this store's prefix, sorted."""
-        names = self._reached(lambda: self._client.list_collections(timeout=self.timeout_s))
+        names = self.connection.request("list_collections")
         return sorted(name for name in names if name.startswith(f"{self.prefix}_"))
 
     def dim(self, collection: str) -> int:
@@ -147,17 +136,15 @@ class VectorStore:
             NotFound: no such collection.
         """
         if collection not in self._dims:
-            fields = self._request(collection, "describe_collection")["fields"]
+            fields = self.connection.request("describe_collection", collection)["fields"]
             self._dims[collection] = next(int(f["params"]["dim"]) for f in fields if f["name"] == VECTOR)
         return self._dims[collection]
 
     def alias_target(self, alias: str) -> str | None:
         """Name of the collection that `alias` points at."""
         try:
-            return str(
-                self._reached(lambda: self._client.describe_alias(alias, timeout=self.timeout_s))["collection_name"]
-            )
-        except MilvusException:  # _reached has sorted out a server that is down; what is left is "no such alias"
+            return str(self.connection.request("describe_alias", alias)["collection_name"])
+        except MilvusException:  # not StoreDown: the server knows no such alias
             return None
 
     def point_alias(self, alias: str, collection: str) -> None:
@@ -168,8 +155,7 @@ class VectorStore:
         """
         if not self.exists(collection):
             raise NotFound(f"no collection {collection!r}")
-        flip = self._client.alter_alias if self.alias_target(alias) else self._client.create_alias
-        self._reached(lambda: flip(collection, alias, timeout=self.timeout_s))
+        self.connection.request("alter_alias" if self.alias_target(alias) else "create_alias", collection, alias)
 
     # rows
 
@@ -187,7 +173,7 @@ class VectorStore:
         for row in checked:
             row[VECTOR] = _checked(row[VECTOR], dim, f"{row['instance_id']} in {collection}")
         for start in range(0, len(checked), WRITE_ROWS):
-            self._request(collection, "upsert", checked[start : start + WRITE_ROWS])
+            self.connection.request("upsert", collection, checked[start : start + WRITE_ROWS])
             self._written[collection] = time.monotonic()
         if len(checked) >= FLUSH_ROWS:
             self.flush(collection)
@@ -196,14 +182,14 @@ class VectorStore:
     def flush(self, collection: str) -> None:
         """Let Lite put fresh rows where searches are fast; a server knows best by itself when to."""
         if self.engine == "milvus_lite":
-            self._request(collection, "flush")
+            self.connection.request("flush", collection)
 
     def delete_products(self, collection: str, ids: Iterable[str], *, keep: Iterable[str] = ()) -> int:
         """Remove the instances of these products, but for the instances named in `keep`; how many rows that were."""
         gone, kept = 0, sorted(keep)
         spared = not_(isin("instance_id", kept)) if kept else ""
         for chunk in _chunks(sorted(set(ids)), ID_CHUNK):
-            done = self._loaded(collection, "delete", filter=and_(isin("product_id", chunk), spared))
+            done = self.connection.loaded("delete", collection, filter=and_(isin("product_id", chunk), spared))
             self._written[collection] = time.monotonic()
             gone += len(done) if isinstance(done, list) else int(done.get("delete_count", 0))
         return gone
@@ -224,9 +210,9 @@ class VectorStore:
         queries = [_checked(vector, dim, f"query of {collection}").tolist() for vector in vectors]
         if not queries:
             return []
-        found = self._loaded(
-            collection,
+        found = self.connection.loaded(
             "search",
+            collection,
             data=queries,
             anns_field=VECTOR,
             limit=k,
@@ -245,9 +231,9 @@ class VectorStore:
         """Stored vectors of these products, by instance id; products without any are simply not there."""
         rows: list[dict[str, Any]] = []
         for chunk in _chunks(sorted(set(product_ids)), ID_CHUNK):
-            rows += self._loaded(
-                collection,
+            rows += self.connection.loaded(
                 "query",
+                collection,
                 filter=isin("product_id", chunk),
                 output_fields=["instance_id", "product_id", VECTOR],
                 consistency_level="Strong",
@@ -257,33 +243,25 @@ class VectorStore:
     def fetch_all(self, collection: str, where: str = "", *, batch: int = 2000) -> Iterator[Fetched]:
         """Every stored vector, in batches; memory stays that of one batch."""
         self.count(collection)  # a server's iterator takes no consistency level: this waits for what was written last
-        rows = self._loaded(
-            collection,
+        rows = self.connection.loaded(
             "query_iterator",
+            collection,
             batch_size=batch,
             filter=where,
             output_fields=["instance_id", "product_id", VECTOR],
         )
         try:
-            while found := self._reached(rows.next):
+            while found := self.connection.reached(rows.next):
                 yield _fetched(found, self.dim(collection))
         finally:
             rows.close()
 
     def count(self, collection: str, where: str = "") -> int:
         """Instances that match, everything written so far included."""
-        found = self._loaded(collection, "query", filter=where, output_fields=["count(*)"], consistency_level="Strong")
+        found = self.connection.loaded(
+            "query", collection, filter=where, output_fields=["count(*)"], consistency_level="Strong"
+        )
         return int(found[0]["count(*)"])
-
-    # the builds' differences, and servers that come and go
-
-    def _index(self) -> Any:
-        index = MilvusClient.prepare_index_params()
-        if self.engine == "milvus_lite":
-            index.add_index(VECTOR, index_type="FLAT", metric_type="COSINE")
-        else:
-            index.add_index(VECTOR, index_type="HNSW", metric_type="COSINE", params={"M": 16, "efConstruction": 200})
-        return index
 
     def _consistency(self, collection: str) -> str:
         """Bounded reads are quick but may be some seconds old; what this process wrote just now it always sees."""
@@ -293,59 +271,6 @@ class VectorStore:
     def _width(self, k: int) -> dict[str, int]:
         """Search parameters: HNSW looks at `ef` candidates, and loses hits where filters leave few of them."""
         return {} if self.engine == "milvus_lite" else {"ef": max(256, 2 * k)}
-
-    def _request(self, collection: str, method: str, *args: Any, **options: Any) -> Any:
-        """One request about a collection."""
-        try:
-            return self._reached(
-                lambda: getattr(self._client, method)(collection, *args, timeout=self.timeout_s, **options)
-            )
-        except MilvusException as error:
-            if error.code == NO_COLLECTION or "collection not found" in str(error):
-                raise NotFound(f"no collection {collection!r} in the vector store at {self.address}") from error
-            raise
-
-    def _loaded(self, collection: str, method: str, **options: Any) -> Any:
-        """One request that needs the collection in memory; loads it where a restart has left it out."""
-        try:
-            return self._request(collection, method, **options)
-        except MilvusException as error:
-            if error.code != NOT_LOADED and "not loaded" not in str(error):
-                raise
-        self._load(collection)
-        return self._request(collection, method, **options)
-
-    def _load(self, collection: str) -> None:
-        for attempt in range(LOAD_TRIES):
-            try:
-                self._request(collection, "load_collection")
-                return
-            except MilvusException:  # a load can race with Lite's index writer
-                time.sleep(0.2 * (attempt + 1))
-        indexed = bool(self._request(collection, "list_indexes"))
-        if not indexed or self.engine == "milvus_lite":
-            # A crash came before the index was asked for, or tore its file. The rows are safe: build the index anew.
-            logging.getLogger(__name__).warning("rebuilding the index of %s, which does not load", collection)
-            self._request(collection, "release_collection")
-            if indexed:
-                self._request(collection, "drop_index", VECTOR)
-            self._request(collection, "create_index", self._index())
-        self._request(collection, "load_collection")
-
-    def _reached(self, work: Callable[[], T]) -> T:
-        """Result of `work`, tried again for RECONNECT_S while the server does not answer."""
-        until = time.monotonic() + min(RECONNECT_S, self.timeout_s)
-        pause = 0.1
-        while True:
-            try:
-                return work()
-            except (MilvusException, grpc.RpcError) as error:
-                if not _is_down(error):
-                    raise
-                if time.monotonic() + pause > until:
-                    raise StoreDown("vectors", self.address, _first_line(error)) from error
-            time.sleep(pause)
-            pause = min(2 * pause, 1.0)
 
 
 def _schema(dim: int) -> CollectionSchema:
@@ -361,16 +286,6 @@ def _schema(dim: int) -> CollectionSchema:
             schema.add_field(name, DataType.DOUBLE if field.kind == "double" else DataType.INT64)
     schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=dim)
     return schema
-
-
-def _is_down(error: MilvusException | grpc.RpcError) -> bool:
-    if isinstance(error, grpc.RpcError):
-        return True
-    return error.code in (CONNECT_FAILED, grpc.StatusCode.UNAVAILABLE) or "Retry timeout" in str(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return (getattr(error, "message", "") or str(error)).splitlines()[0]
 
 
 def _checked(vector: Any, dim: int, whose: str) -> NDArray[np.float32]:

@@ -99,8 +99,8 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_vectors(stores: Stores,
 
     # The same again from nothing, undisturbed.
     for name in generations.get(stores, resumed.generation).collections("skugraph").values():
-        for alias in stores.vectors._client.list_aliases(name)["aliases"]:
-            stores.vectors._client.drop_alias(alias)
+        for alias in stores.vectors.connection.client.list_aliases(name)["aliases"]:
+            stores.vectors.connection.client.drop_alias(alias)
         stores.vectors.drop(name)
     stores.graph.write("MATCH (n) WHERE n:Generation OR n:Job DETACH DELETE n")
     again = wait(stores, submit_embed(stores, slow).id, timeout_s=120)

@@ -54,7 +54,7 @@ def vectors(request: pytest.FixtureRequest) -> Iterator[VectorStore]:
     store = VectorStore(uri, prefix=f"test_{uuid.uuid4().hex[:8]}", timeout_s=30)
     yield store
     for collection in store.collections():
-        for alias in store._client.list_aliases(collection)["aliases"]:
-            store._client.drop_alias(alias)
+        for alias in store.connection.client.list_aliases(collection)["aliases"]:
+            store.connection.client.drop_alias(alias)
         store.drop(collection)
     store.close()

@@ -156,7 +156,7 @@ def test_alias_is_flipped_and_guards_its_collection(vectors: VectorStore) -> Non
 
 def test_a_collection_whose_maker_was_killed_before_the_index_is_mended(vectors: VectorStore) -> None:
     name, matrix = f"{vectors.prefix}_g1_image", unit(4)
-    vectors._client.create_collection(name, schema=_schema(DIM))
+    vectors.connection.client.create_collection(name, schema=_schema(DIM))
     vectors.create(name, DIM)
     vectors.upsert(name, rows(matrix))
     vectors.flush(name)
