@@ -12,6 +12,7 @@ __all__ = ["average_precision", "first_ranks", "hit", "ndcg", "rank", "recall", 
 
 Scores = NDArray[np.floating]
 Relevance = NDArray[np.bool_]
+Ranks = NDArray[np.int64] | NDArray[np.float64]  # from 1; infinite where nothing relevant was found
 
 
 def rank(scores: Scores, k: int) -> NDArray[np.int64]:
@@ -34,12 +35,12 @@ def first_ranks(scores: Scores, relevant: Relevance) -> NDArray[np.int64]:
     return 1 + ((scores >= best) & ~relevant).sum(axis=1)
 
 
-def hit(ranks: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+def hit(ranks: Ranks, k: int) -> NDArray[np.float64]:
     """R@k of cross-modal retrieval: 1 where the first relevant item is among the first k."""
     return (ranks <= k).astype(np.float64)
 
 
-def reciprocal_rank(ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+def reciprocal_rank(ranks: Ranks) -> NDArray[np.float64]:
     """1 / rank of the first relevant item; its mean is MRR."""
     return 1.0 / ranks
 

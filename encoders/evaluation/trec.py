@@ -129,7 +129,7 @@ def judge(qrels: Mapping[str, Mapping[str, int]], run: Run, *, ks: Sequence[int]
         ranked = _ranked(run.get(query, {}))
         found[row, : len(ranked)] = [product in products for product in ranked]
     total = np.array([len(products) for products in wanted.values()])
-    first = np.where(found.any(axis=1), found.argmax(axis=1) + 1, np.iinfo(np.int64).max)
+    first = np.where(found.any(axis=1), found.argmax(axis=1) + 1.0, np.inf)
     scores = {"MRR": metrics.reciprocal_rank(first), "mAP": metrics.average_precision(found, total, depth)}
     for k in ks:
         scores |= {f"R@{k}": metrics.recall(found, total, k), f"hit@{k}": metrics.hit(first, k)}
