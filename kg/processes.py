@@ -31,11 +31,12 @@ def spawn(
     this, so call it from one that stays.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    tie = None
+    if sys.platform == "linux" and on_death is not None:
+        prctl = ctypes.CDLL(None).prctl  # loaded before the fork
 
-    def tie() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it, and children inherit that
-        if sys.platform == "linux" and on_death is not None:
-            ctypes.CDLL(None).prctl(1, on_death)  # PR_SET_PDEATHSIG
+        def tie() -> None:
+            prctl(1, on_death)  # PR_SET_PDEATHSIG
 
     with log.open("ab") as out:
         return subprocess.Popen(

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     graph_reader_user: str | None = Field(None, description="Read-only user for `cypher`, where the server has one")
     graph_reader_password: SecretStr = Field(SecretStr(""), description="Password of the read-only user")
     graph_database: str = Field("neo4j", description="Database name, sent with every query")
-    graph_timeout_s: float = Field(60, gt=0, description="Longest run of one graph query, in seconds")
+    graph_timeout_s: float = Field(60, gt=0, description="Longest run of one transaction on a Neo4j server, in seconds")
     graph_heap: str = Field("1g", pattern=r"^\d+[mg]$", description="Java heap of the embedded graph")
 
     # vectors

@@ -158,6 +158,6 @@ def _start(settings: Settings, home: Home) -> dict[str, Any]:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """What the supervisor must know of settings that came from neither its environment nor the settings file."""
-    names = ("graph_heap", "graph_timeout_s", "stores_linger_s", "log_level", "graph_uri", "vectors_uri")
+    names = ("graph_heap", "stores_linger_s", "log_level", "graph_uri", "vectors_uri")
     known = {f"SKUGRAPH_{name.upper()}": getattr(settings, name) for name in names}
     return {name: str(value) for name, value in known.items() if value is not None} | {"PYTHONPATH": PACKAGES}

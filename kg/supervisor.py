@@ -118,7 +118,12 @@ class Child:
 
     def describe(self) -> dict[str, Any]:
         """What clients need to know."""
-        known = {"uri": self.service.uri, "pid": self.pid, "started": started_at(self.pid), "restarts": self.restarts}
+        known = {
+            "uri": self.service.uri,
+            "pid": self.pid,
+            "started": started_at(self.pid) or 0.0,
+            "restarts": self.restarts,
+        }
         if isinstance(self.service, EmbeddedGraph):
             known |= {"bolt_port": self.service.bolt_port, "http_port": self.service.http_port}
         elif isinstance(self.service, EmbeddedVectors):
@@ -187,7 +192,7 @@ def services(settings: Settings, home: Home) -> list[Service]:
 
     if settings.graph_uri is None:
         bolt, http = port("graph", "bolt_port"), port("graph", "http_port")
-        wanted.append(EmbeddedGraph(home, bolt, http, heap=settings.graph_heap, timeout_s=settings.graph_timeout_s))
+        wanted.append(EmbeddedGraph(home, bolt, http, heap=settings.graph_heap))
     if settings.vectors_uri is None:
         wanted.append(EmbeddedVectors(home, port("vectors", "port")))
     return wanted

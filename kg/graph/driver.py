@@ -66,7 +66,7 @@ class Graph:
 
     Args:
         at: address and credentials.
-        timeout_s: longest run of one transaction, in seconds.
+        timeout_s: longest run of one transaction on Neo4j, in seconds (the embedded engine keeps its own limit).
         batch_rows: rows in one transaction of `write_rows`.
 
     Raises:

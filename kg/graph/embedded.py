@@ -28,6 +28,7 @@ __all__ = ["DATABASE", "EmbeddedGraph", "run_sql", "terminate"]
 DATABASE = "neo4j"
 READER = "reader"
 MESSAGE_BYTES = 256 << 20
+QUERY_S = 3600  # the engine has one limit for all queries, and a stream that is drained slowly is one, too
 
 _OPENS = ("java.util.concurrent.atomic", "java.nio.channels.spi", "java.lang")
 _RECORDS = ("createRecord", "readRecord", "updateRecord", "deleteRecord")
@@ -41,14 +42,12 @@ class EmbeddedGraph:
         home: its `graph` folder holds the database, the passwords and the server's configuration.
         bolt_port, http_port: free loopback ports.
         heap: Java heap, as `1g`.
-        timeout_s: longest run of one query (the engine has one limit for all).
     """
 
     home: Home
     bolt_port: int
     http_port: int
     heap: str = "1g"
-    timeout_s: float = 60
 
     name = "graph"
     stop_signal = signal.SIGTERM
@@ -104,7 +103,7 @@ class EmbeddedGraph:
             "bolt.packstream.maxValueLength": MESSAGE_BYTES,
             "bolt.packstream.maxElements": 10_000_000,
             "txWalFlush": 1,  # fdatasync at commit: what is committed survives kill -9 and most power cuts
-            "command.timeout": int(self.timeout_s * 1000),
+            "command.timeout": QUERY_S * 1000,
         }
         if not (folder / "databases" / DATABASE).exists():
             options["server.defaultDatabases"] = f"{DATABASE}[root]"
