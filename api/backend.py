@@ -51,6 +51,7 @@ class Backend:
         self._open = ExitStack()
         self._stores: Stores | None = None
         self._searcher: Searcher | None = None
+        self._warming: threading.Thread | None = None
 
     @property
     def stores(self) -> Stores:
@@ -98,8 +99,11 @@ class Backend:
             except SkugraphError as error:
                 log.warning("not warm yet: %s", error)
 
-        threading.Thread(target=work, name="warm", daemon=True).start()
+        self._warming = threading.Thread(target=work, name="warm", daemon=True)
+        self._warming.start()
 
     def close(self) -> None:
+        if self._warming is not None:
+            self._warming.join()  # connections are not closed under its hands
         self._open.close()
         self.pictures.close()

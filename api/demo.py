@@ -29,7 +29,7 @@ from workers.jobs import Job, list_jobs, submit_embed, submit_relate, wait
 __all__ = ["Catalogue", "Example", "Tour", "prepare", "sample", "search_examples", "served"]
 
 ENCODER, CONFIG = "clip_style", "clip_style_tiny"
-EPOCHS = 12  # a minute of two cores; on the sample more than this gains little
+EPOCHS = 16  # about a minute of two cores
 CHECKPOINT = "demo"  # its folder in the home's `models`
 Progress = Callable[[str, int, int | None], None]
 SHOWN = 3  # results of an example search

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
@@ -27,13 +27,12 @@ def healthz() -> Status:
 
 
 @router.get("/readyz", response_model=Status, responses={503: {"description": "Names what is missing and why"}})
-def readyz(server: UseBackend) -> Status | Response:
+def readyz(server: UseBackend, request: Request) -> Status | Response:
     """Ready: both stores answer."""
     missing = server.missing()
     if missing:
-        return problem(
-            503, "not-ready", f"missing: {', '.join(missing)}", hint="; ".join(missing.values()), missing=missing
-        )
+        extra = {"missing": missing, "instance": request.url.path, "request_id": request.state.request_id}
+        return problem(503, "not-ready", f"missing: {', '.join(missing)}", hint="; ".join(missing.values()), **extra)
     return Status(status="ready")
 
 

@@ -108,10 +108,12 @@ ORDER BY products DESC, text
 LIMIT 1
 """
 
-# The attribute that most products of a category have, or no row: text.
+# The attribute without a digit in it (a size makes a dull example) that most products of a category have, or no row:
+# text.
 ATTRIBUTE_OF_CATEGORY = """
 MATCH (c:Category {key: $key})
 WITH c MATCH (c)<-[:IN_CATEGORY]-(p:Product)-[:HAS_ENTITY]->(e:Attribute)
+WHERE NOT e.text =~ '.*[0-9].*'
 RETURN e.text AS text, count(p) AS products
 ORDER BY products DESC, text
 LIMIT 1
