@@ -15,9 +15,10 @@ from typing import Any
 
 import ahocorasick
 
+from kg.catalogue.writing import put_entities
 from kg.errors import BadInput
 from kg.graph.cypher import entities as cypher
-from kg.graph.cypher.catalogue import ENTITIES, ENTITY_COUNTS, REVISION_TAKE
+from kg.graph.cypher.catalogue import ENTITY_COUNTS, REVISION_TAKE
 from kg.graph.driver import Graph, Tx
 from kg.records import Entity, content_hash, normalise
 
@@ -155,7 +156,7 @@ def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str
     if not changed:
         return 0
     before = tx.run(REVISION_TAKE, n=len(changed))[0]["before"]
-    _put_own(tx, [own[key] for key in sorted({link["key"] for link in add} & own.keys())])
+    put_entities(tx, [own[key] for key in sorted({link["key"] for link in add} & own.keys())])
     tx.run(cypher.MENTIONS_CLEAR, rows=drop)
     tx.run(cypher.MENTIONS, rows=add)
     counts = Counter(link["key"] for link in add)
@@ -163,13 +164,6 @@ def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str
     tx.run(ENTITY_COUNTS, rows=[{"key": key, "n": n} for key, n in sorted(counts.items()) if n])
     tx.run(cypher.REVISIONS, rows=[{"id": id, "revision": before + n} for n, id in enumerate(changed, 1)])
     return len(changed)
-
-
-def _put_own(tx: Tx, entities: list[Entity]) -> None:
-    labels = {"brand": "Brand", "category": "Category"}
-    for entity in entities:
-        row = {"key": entity.key, "text": entity.text, "type": entity.type, "path": list(entity.path) or None}
-        tx.run(ENTITIES[labels.get(entity.type, "Attribute")], rows=[row])
 
 
 def _worth_it(phrase: str) -> bool:

@@ -1,0 +1,1 @@
+"""From any table and its pictures to checked products in the graph."""

@@ -24,6 +24,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from kg.catalogue.fetch import fetch
 from kg.errors import BadPicture, TooLarge
+from kg.home import Home
 from kg.records import Box
 from kg.settings import Settings
 
@@ -63,7 +64,7 @@ class Pictures:
     @classmethod
     def from_settings(cls, settings: Settings) -> Pictures:
         return cls(
-            cache=settings.home / "cache" / "pictures",
+            cache=Home(settings.home).cache / "pictures",
             max_bytes=int(settings.picture_max_mb * 1e6),
             max_pixels=int(settings.picture_max_megapixels * 1e6),
             fetch_timeout_s=settings.picture_fetch_timeout_s,

@@ -11,7 +11,7 @@ from kg.graph.cypher import catalogue as cypher
 from kg.graph.driver import Graph, Tx
 from kg.records import Entity, Product
 
-__all__ = ["Listing", "known", "put", "remove", "touch"]
+__all__ = ["Listing", "known", "put", "put_entities", "remove", "touch"]
 
 Row = dict[str, Any]
 LABELS = {"brand": "Brand", "category": "Category"}
@@ -46,7 +46,7 @@ def put(graph: Graph, listings: Sequence[Listing]) -> None:
         if standing:
             _clear(tx, [row["id"] for row in standing])
         tx.run(cypher.REMOVED_FORGET, ids=ids)
-        _put_entities(tx, {entity.key: entity for entities in stated.values() for entity in entities}.values())
+        put_entities(tx, {entity.key: entity for entities in stated.values() for entity in entities}.values())
         rows = [_row(listing, before + number) for number, listing in enumerate(listings, 1)]
         tx.run(cypher.PRODUCTS, rows=rows)
         for kind, statement in cypher.LINKS.items():
@@ -114,7 +114,7 @@ def _entities(product: Product) -> list[Entity]:
     return list({entity.key: entity for entity, _ in product.entities()}.values())
 
 
-def _put_entities(tx: Tx, entities: Iterable[Entity]) -> None:
+def put_entities(tx: Tx, entities: Iterable[Entity]) -> None:
     """Entities, and the categories above them."""
     rows: dict[str, dict[str, Row]] = {"Brand": {}, "Category": {}, "Attribute": {}}
     below: dict[str, str] = {}

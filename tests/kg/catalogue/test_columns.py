@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from kg.catalogue.columns import READY, ColumnMap
+from kg.catalogue.columns import FIELDS, READY, ColumnMap
 from kg.errors import BadColumnMap, BadRecord
 
 SHOP = {
@@ -183,3 +184,14 @@ def test_guess_finds_the_separator_of_a_category_path() -> None:
 def test_guess_gives_up_aloud() -> None:
     with pytest.raises(BadColumnMap, match="no column looks like an id"):
         ColumnMap.guess(["a"], [{"a": "x"}, {"a": "x"}])
+
+
+def test_the_how_to_names_every_field_and_ready_made_map() -> None:
+    page = (Path(__file__).parents[3] / "docs/how-to/own-catalogue.md").read_text(encoding="utf-8")
+    named = [
+        name for line in page.splitlines() if line.startswith("| `") for name in line.split("|")[1].split("`")[1::2]
+    ]
+    assert sorted(named) == sorted(FIELDS)
+    assert all(f"`{path.stem}`" in page or f"--map {path.stem}`" in page for path in READY.glob("*.toml"))
+    example = page.split("```toml")[1].split("```")[0]
+    ColumnMap.parse(tomllib.loads(example))
