@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pymilvus import MilvusClient
 
 from api import plans
 from api.models import VectorPlan
@@ -19,6 +23,7 @@ from kg.graph import selection as graph_side
 from kg.graph.resolving import select
 from kg.graph.selection import Selection
 from kg.stores import Stores
+from kg.vectors import generations
 from tests.api.world import BRANDS, CATEGORIES, COLOURS, DIM, EPOCH, SELLERS, World, build
 
 PLANS: list[VectorPlan | None] = [None, "attribute", "exact", "ids", "overfetch"]
@@ -59,6 +64,37 @@ def chosen(stores: Stores, asked: Filters) -> Selection:
     return select(stores.graph, asked, max_ids=10_000, timeout_s=10)
 
 
+# Graph and vectors, each on both builds.
+pytestmark = pytest.mark.parametrize(
+    ("engine", "stores"),
+    [
+        ("arcadedb", "lite"),
+        pytest.param("neo4j", "lite", marks=pytest.mark.neo4j),
+        pytest.param("arcadedb", "server", marks=pytest.mark.milvus_server),
+    ],
+    indirect=True,
+)
+
+
+@pytest.fixture
+def stores(request: pytest.FixtureRequest, stores: Stores) -> Iterator[Stores]:
+    """The vectors in Lite, or in a Milvus server where one is named."""
+    if request.param == "lite":
+        yield stores
+        return
+    if not (uri := os.environ.get("SKUGRAPH_TEST_MILVUS_URI")):
+        pytest.skip("SKUGRAPH_TEST_MILVUS_URI names no Milvus server")
+    settings = stores.settings.model_copy(update={"vectors_prefix": f"test_{uuid.uuid4().hex[:8]}"})
+    client = MilvusClient(uri)
+    placed = Stores(settings, stores.graph, uri)
+    yield placed
+    client.drop_alias(generations.alias(settings.vectors_prefix))
+    for collection in placed.vectors.collections():
+        placed.vectors.drop(collection)
+    placed.vectors.close()
+    client.close()
+
+
 @pytest.mark.parametrize("small", [False, True], ids=["in one request", "in many small ones"])
 def test_every_plan_is_brute_force(stores: Stores, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     world = build(stores, seed=1, products=PRODUCTS)
@@ -66,7 +102,7 @@ def test_every_plan_is_brute_force(stores: Stores, small: bool, monkeypatch: pyt
         for name, value in {"MAX_HITS": 24, "ID_CHUNK": 16, "EXACT_CHUNK": 10}.items():
             monkeypatch.setattr(plans, name, value)
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6 if small else 15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(filters(), st.integers(0, 9), st.integers(1, 3), st.sampled_from([1, 3, 10, PRODUCTS]))
     def check(asked: Filters, seed: int, n: int, k: int) -> None:
         selection = chosen(stores, asked)

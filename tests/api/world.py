@@ -115,6 +115,8 @@ def _passes(item: Item, asked: Filters) -> list[bool]:
     linked = item.keys | above
 
     def under(name: str) -> bool:
+        if name.startswith("category:"):
+            return name in above
         wanted = tuple(part.strip().casefold() for part in name.split(">"))
         return any(path[:n][-len(wanted) :] == wanted for n in range(1, len(path) + 1))
 

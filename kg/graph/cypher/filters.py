@@ -46,7 +46,7 @@ RETURN e.key AS key, e.text AS text, e.type AS type, e.df AS df
 # One row a category right below one of $keys: key, text, df, parent (a key of $keys).
 BELOW = """
 UNWIND $keys AS key
-MATCH (c:Category {key: key})
+MATCH (c:Entity {key: key})
 WITH c MATCH (below:Category)-[:CHILD_OF]->(c)
 RETURN below.key AS key, below.text AS text, below.df AS df, c.key AS parent
 """
