@@ -13,6 +13,8 @@ from kg.records import Box
 
 __all__ = ["Change", "Instance", "changes", "stale"]
 
+WINDOW = 4  # revisions looked at for each change wanted; numbers are missing where a product changed again
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -39,10 +41,16 @@ class Change:
 def changes(graph: Graph, after: int, limit: int) -> list[Change]:
     """The first `limit` changes with a revision above `after`, in order; empty when there are none."""
     [row] = graph.read(REVISION)
-    window = {"after": after, "until": row["revision"], "limit": limit}
-    found = [_product(row) for row in graph.read(FEED_PRODUCTS, **window)]
-    found += [Change(row["id"], row["revision"], removed=True) for row in graph.read(FEED_REMOVED, **window)]
-    return sorted(found, key=attrgetter("revision"))[:limit]
+    last, span = row["revision"], WINDOW * limit
+    while True:
+        # Without an upper end near by, an engine may sort everything that is left before it takes the first few.
+        until = min(after + span, last)
+        window = {"after": after, "until": until, "limit": limit}
+        found = [_product(row) for row in graph.read(FEED_PRODUCTS, **window)]
+        found += [Change(row["id"], row["revision"], removed=True) for row in graph.read(FEED_REMOVED, **window)]
+        if len(found) >= limit or until == last:
+            return sorted(found, key=attrgetter("revision"))[:limit]
+        span *= WINDOW
 
 
 def stale(graph: Graph, after: int) -> int:

@@ -26,7 +26,7 @@ def mutual_neighbours(vectors: NDArray[np.float32], *, k: int, threshold: float)
         order = np.argsort(others)
         for j, score in zip(others[order], scores[order], strict=True):
             if i < j and score >= threshold and i in near[0][j]:
-                yield i, int(j), float(score)
+                yield i, int(j), min(float(score), 1.0)  # rounding may lead above 1
 
 
 def _nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

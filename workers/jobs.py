@@ -58,7 +58,7 @@ class Job:
         kind: embed or relate.
         target: what it is about: the checkpoint folder of an embed job.
         generation: id of the generation it fills, once its worker has read the checkpoint.
-        total: items known to be there, those done included; it grows while the catalogue changes.
+        total: items found to do when it began, more where the catalogue changed meanwhile.
         rejected: items left out, each a line in the home's log/NAME.rejects.jsonl, NAME being the job's id.
         busy_s: seconds that workers were at it.
         worker: host, pid and start time of the one at it.

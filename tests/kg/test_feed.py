@@ -65,6 +65,15 @@ def test_changes_come_in_order_in_chunks_and_only_once(graph: Graph) -> None:
     ]
 
 
+def test_gaps_in_the_numbers_hide_nothing(graph: Graph) -> None:
+    put(graph, "p1")
+    graph.write("MATCH (c:Counter {name: 'revision'}) SET c.value = 5000")
+    put(graph, "p2")
+    remove(graph, "p3")
+    assert [(change.id, change.revision) for change in changes(graph, 0, 2)] == [("p1", 1), ("p2", 5001)]
+    assert [change.id for change in changes(graph, 1, 5)] == ["p2", "p3"]
+
+
 def test_unknown_price_and_no_entities(graph: Graph) -> None:
     put(graph, "p1")
     [change] = changes(graph, 0, 1)

