@@ -77,7 +77,7 @@ class Backend:
     def missing(self) -> dict[str, str]:
         """What keeps this process from serving, each with the reason; empty when it is ready."""
         checks: dict[str, Callable[[], object]] = {
-            "graph": lambda: self.stores.graph.read("RETURN 1 AS one"),
+            "graph": lambda: self.stores.graph.ping(),
             "vectors": lambda: self.stores.vectors.collections(),
         }
         missing = {}

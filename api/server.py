@@ -19,11 +19,10 @@ from api.app import create_app
 from api.auth import is_loopback, keys_wanted
 from api.client import RUN_NAME
 from kg.errors import BadInput, JobError, SkugraphError
-from kg.home import Home, try_lock
+from kg.home import CLIENTS_LOCK, Home, try_lock
 from kg.processes import stop
 from kg.settings import Settings
 from kg.stores import open_stores, stop_stores
-from kg.supervisor import CLIENTS_LOCK
 from workers.process import start_worker
 
 __all__ = ["Served", "serving"]

@@ -19,7 +19,10 @@ try:
 except ImportError:  # Windows: no embedded stores there, external ones work
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Home", "locked", "try_lock"]
+__all__ = ["CLIENTS_LOCK", "STORES_RUN", "Home", "locked", "try_lock"]
+
+STORES_RUN = "stores"  # name of the run file of the stores' supervisor
+CLIENTS_LOCK = "clients.lock"  # in `run`: every process that uses the embedded stores holds it shared
 
 
 @dataclass(frozen=True)

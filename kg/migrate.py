@@ -23,7 +23,7 @@ from kg.graph.embedded import run_sql
 __all__ = ["MIGRATIONS", "Step", "applied", "chain", "migrate", "pending"]
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
-_FILE = re.compile(r"V(\d{3})__([a-z0-9_]+)(?:\.(neo4j|arcadedb))?\.(cypher|sql|py)")
+_FILE = re.compile(r"V(\d{3})__([a-z0-9_]+)(?:\.([a-z0-9]+))?\.(cypher|sql|py)")
 
 
 @dataclass(frozen=True, order=True)
@@ -123,6 +123,6 @@ def migrate(graph: Graph, *, dry_run: bool = False, folder: Path = MIGRATIONS) -
 
 
 def statements(text: str) -> list[str]:
-    """Statements of a file: each ends with `;` at the end of a line; lines that start with `//` or `--` are comments."""
+    """Statements of a file: each ends with `;` at a line's end; lines that start with `//` or `--` are comments."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith(("//", "--"))]
     return [part.strip() for part in re.split(r";\s*$", "\n".join(lines), flags=re.MULTILINE) if part.strip()]

@@ -17,11 +17,10 @@ import psutil
 from kg.errors import StoreDown
 from kg.graph.driver import Graph, GraphAddress
 from kg.graph.embedded import EmbeddedGraph
-from kg.home import Home, locked
+from kg.home import CLIENTS_LOCK, STORES_RUN, Home, locked
 from kg.migrate import migrate
 from kg.processes import spawn, tail
 from kg.settings import Settings
-from kg.supervisor import CLIENTS_LOCK, RUN_NAME, START_S
 
 if TYPE_CHECKING:
     from kg.vectors.client import VectorStore
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Stores", "open_stores", "running", "stop_stores"]
 
 PACKAGES = str(Path(__file__).parents[1])  # a source tree that is not installed works too
+START_S = 180.0  # longest start of both servers
 _supervisors: list[subprocess.Popen[bytes]] = []  # those started here: kept, so that their end is noticed
 
 
@@ -94,13 +94,13 @@ def open_stores(settings: Settings, *, start: bool = True) -> Iterator[Stores]:
 
 def running(home: Home) -> dict[str, Any] | None:
     """The embedded services by name ("graph", "vectors"): uri, pid, restarts, log; None when no supervisor runs."""
-    state = home.read_run(RUN_NAME)
+    state = home.read_run(STORES_RUN)
     return None if state is None else state["services"]
 
 
 def stop_stores(home: Home, *, timeout_s: float = 60) -> bool:
     """Ask the home's supervisor to stop and wait for its end; False when none runs."""
-    state = home.read_run(RUN_NAME)
+    state = home.read_run(STORES_RUN)
     if state is None:
         return False
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -146,12 +146,12 @@ def _start(settings: Settings, home: Home) -> dict[str, Any]:
         command = [sys.executable, "-m", "kg.supervisor", "--home", str(home.root)]
         process = spawn(command, cwd=home.root, log=log, env=_environment(settings), on_death=None)
         _supervisors.append(process)
-        end = time.monotonic() + 2 * START_S
+        end = time.monotonic() + START_S
         while (services := running(home)) is None:
             if process.poll() is not None:
                 raise StoreDown("embedded", str(home.root), tail(log))
             if time.monotonic() > end:
-                raise StoreDown("embedded", str(home.root), f"no answer within {2 * START_S:.0f} s of the start")
+                raise StoreDown("embedded", str(home.root), f"no answer within {START_S:.0f} s of the start")
             time.sleep(0.05)
         return services
 

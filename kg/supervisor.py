@@ -23,17 +23,15 @@ import psutil
 
 from kg.errors import SkugraphError, StoreDown
 from kg.graph.embedded import EmbeddedGraph
-from kg.home import Home, locked, try_lock
+from kg.home import CLIENTS_LOCK, STORES_RUN, Home, locked, try_lock
 from kg.processes import alive, free_port, port_is_free, spawn, started_at, stop, tail
 from kg.settings import Settings, load_settings
 from kg.vectors.server import EmbeddedVectors
 
-__all__ = ["CLIENTS_LOCK", "RUN_NAME", "START_S", "main"]
+__all__ = ["main"]
 
 log = logging.getLogger("skugraph.supervisor")
 
-CLIENTS_LOCK = "clients.lock"
-RUN_NAME = "stores"
 START_S = 90.0  # longest start of one server
 TICK_S = 0.2
 CRASHES = 5  # in CRASH_WINDOW_S: then the supervisor gives up rather than spin
@@ -51,6 +49,8 @@ class Service(Protocol):
     def log(self) -> Path: ...
     @property
     def stop_signal(self) -> signal.Signals: ...
+    @property
+    def ports(self) -> dict[str, int]: ...
     def command(self) -> list[str]: ...
     def answers(self) -> bool: ...
 
@@ -124,11 +124,7 @@ class Child:
             "started": started_at(self.pid) or 0.0,
             "restarts": self.restarts,
         }
-        if isinstance(self.service, EmbeddedGraph):
-            known |= {"bolt_port": self.service.bolt_port, "http_port": self.service.http_port}
-        elif isinstance(self.service, EmbeddedVectors):
-            known |= {"port": self.service.port}
-        return known | {"log": str(self.service.log)}
+        return known | {"log": str(self.service.log), **self.service.ports}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -157,7 +153,7 @@ def serve(settings: Settings, home: Home, stopping: threading.Event) -> None:
     try:
         supervise(settings, home, children, stopping)
     finally:
-        home.forget_run(RUN_NAME)  # first: nobody should still find them
+        home.forget_run(STORES_RUN)  # first: nobody should still find them
         for child in children:
             if child.process is not None:
                 stop(child.process, with_signal=child.service.stop_signal)
@@ -183,7 +179,7 @@ def supervise(settings: Settings, home: Home, children: list[Child], stopping: t
 
 def services(settings: Settings, home: Home) -> list[Service]:
     """The servers that this home needs: those that the settings do not place elsewhere; on the ports of last time."""
-    last = (home.read_run(RUN_NAME, stale=True) or {}).get("services", {})
+    last = (home.read_run(STORES_RUN, stale=True) or {}).get("services", {})
     wanted: list[Service] = []
 
     def port(service: str, name: str) -> int:
@@ -199,12 +195,12 @@ def services(settings: Settings, home: Home) -> list[Service]:
 
 
 def publish(home: Home, children: list[Child]) -> None:
-    home.write_run(RUN_NAME, services={child.name: child.describe() for child in children})
+    home.write_run(STORES_RUN, services={child.name: child.describe() for child in children})
 
 
 def await_orphans(home: Home) -> None:
     """Let the servers of a supervisor that was killed finish their shutdown: they still hold the data."""
-    last = (home.read_run(RUN_NAME, stale=True) or {}).get("services", {})
+    last = (home.read_run(STORES_RUN, stale=True) or {}).get("services", {})
     for name, service in last.items():
         end = time.monotonic() + 30
         while alive(service["pid"], service["started"]) and time.monotonic() < end:

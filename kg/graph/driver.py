@@ -13,7 +13,14 @@ from itertools import islice
 from typing import Any, LiteralString, TypeVar, cast
 
 import neo4j
-from neo4j.exceptions import AuthError, ConfigurationError, ConstraintError, ServiceUnavailable, SessionExpired
+from neo4j.exceptions import (
+    AuthError,
+    ConfigurationError,
+    ConstraintError,
+    IncompleteCommit,
+    ServiceUnavailable,
+    SessionExpired,
+)
 
 from kg.errors import StoreDown
 from kg.graph.cypher.core import PING
@@ -27,7 +34,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 HEAL_S = 30.0  # how long a transaction is retried while the server comes back
-CONSTRAINT_TRIES = 8  # concurrent MERGEs of one new key: the loser tries again
+TRIES = 8  # of concurrent MERGEs of one new key the loser tries again; so does a commit whose answer was lost
 
 
 @dataclass(frozen=True)
@@ -77,10 +84,8 @@ class Graph:
         self.at, self.timeout_s, self.batch_rows = at, timeout_s, batch_rows
         self._driver = connect(at, (at.user, at.password))
         try:
-            with down(self.at):
-                with self._driver.session(database=at.database) as session:
-                    session.run(PING).consume()
-                agent = self._driver.get_server_info().agent
+            self.ping()
+            agent = self._driver.get_server_info().agent
         except BaseException:
             self._driver.close()
             raise
@@ -91,6 +96,15 @@ class Graph:
     @property
     def address(self) -> str:
         return self.at.uri
+
+    def ping(self) -> None:
+        """Ask for a sign of life, without retries.
+
+        Raises:
+            StoreDown: there is none.
+        """
+        with down(self.at), self._driver.session(database=self.at.database) as session:
+            session.run(PING).consume()
 
     def read(self, cypher: str, /, **params: Any) -> list[Row]:
         """All rows of a query that changes nothing.
@@ -159,14 +173,15 @@ class Graph:
         def unit(transaction: neo4j.ManagedTransaction) -> T:
             return work(Tx(transaction))
 
-        for left in reversed(range(CONSTRAINT_TRIES)):
-            try:
-                with down(self.at), self._driver.session(database=self.at.database) as session:
-                    return session.execute_read(unit) if mode == "r" else session.execute_write(unit)
-            except ConstraintError:
-                if not left:
-                    raise
-                time.sleep(random.uniform(0.01, 0.1) * (CONSTRAINT_TRIES - left))
+        with down(self.at):
+            for left in reversed(range(TRIES)):
+                try:
+                    with self._driver.session(database=self.at.database) as session:
+                        return session.execute_read(unit) if mode == "r" else session.execute_write(unit)
+                except (ConstraintError, IncompleteCommit):
+                    if not left:
+                        raise
+                    time.sleep(random.uniform(0.01, 0.1) * (TRIES - left))
         raise AssertionError("unreachable")
 
 

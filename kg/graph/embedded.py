@@ -70,6 +70,10 @@ class EmbeddedGraph:
         return self.at.uri
 
     @property
+    def ports(self) -> dict[str, int]:
+        return {"bolt_port": self.bolt_port, "http_port": self.http_port}
+
+    @property
     def log(self) -> Path:
         return self.home.log / "graph.log"
 

@@ -36,6 +36,10 @@ class EmbeddedVectors:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def ports(self) -> dict[str, int]:
+        return {"port": self.port}
+
+    @property
     def log(self) -> Path:
         return self.home.log / "vectors.log"
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["MIGRATIONS", "MIGRATION_APPLIED", "PING", "VERSION"]
+__all__ = ["MIGRATIONS", "MIGRATION_APPLIED", "PING"]
 
 # One row: one = 1.
 PING = "RETURN 1 AS one"
-
-# name, version of the server, as it calls itself.
-VERSION = "CALL dbms.components() YIELD name, versions RETURN name, versions[0] AS version"
 
 # The applied chain, oldest first: version, name, checksum.
 MIGRATIONS = """
