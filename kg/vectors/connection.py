@@ -16,7 +16,7 @@ from kg.vectors.schema import VECTOR
 
 __all__ = ["Connection"]
 
-RECONNECT_S = 10.0  # a server that was killed is up again by then; all requests here may be repeated
+RECONNECT_S = 30.0  # a server that was killed is up again by then, on a busy machine too; all requests may be repeated
 LOAD_TRIES = 5
 NO_COLLECTION = 100
 NOT_LOADED = 101

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -14,14 +15,14 @@ import pytest
 from kg.home import Home
 from kg.processes import stop
 from kg.settings import Settings, load_settings
-from kg.stores import Stores
+from kg.stores import Stores, running
 from kg.vectors import generations
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.jobs import Job, cancel, get_job, list_jobs, pause, resume, submit_embed, wait
 from workers.process import environment, start_worker, workers_alive
 
-PRODUCTS = 40
+PRODUCTS = 24
 Start = Callable[[], subprocess.Popen[bytes]]
 
 
@@ -109,6 +110,24 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_vectors(stores: Stores,
     assert found.keys() == undisturbed.keys()
     for key, vector in undisturbed.items():
         np.testing.assert_allclose(found[key], vector, atol=1e-6)
+
+
+@pytest.mark.parametrize("server", ["graph", "vectors"])
+def test_a_server_killed_in_the_middle_is_waited_for(
+    stores: Stores, embedded: Stores, start: Start, tmp_path: Path, server: str
+) -> None:
+    if stores.graph.engine != "arcadedb":
+        pytest.skip("only the embedded servers are ours to kill")
+    shop(stores, tmp_path)
+    start()
+    job = submit_embed(stores, write_tiny(tmp_path / "tiny", seconds=0.2))
+    until(stores, job, 8)
+    services = running(embedded.home)
+    assert services is not None
+    os.kill(services[server]["pid"], signal.SIGKILL)
+    done = wait(stores, job.id, timeout_s=120)
+    assert (done.state, done.done, done.error) == ("done", PRODUCTS, "")
+    assert len(contents(stores, done.generation)) == 2 * PRODUCTS
 
 
 def test_pause_resume_cancel(stores: Stores, start: Start, tmp_path: Path) -> None:
