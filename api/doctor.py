@@ -138,13 +138,23 @@ def _vectors(report: Report, stores: Stores) -> None:
     vectors = stores.vectors
     names = vectors.collections()
     report.checks.append(
-        Check("vectors", "answers", vectors.address, f"{vectors.engine} {vectors.version}", f"{len(names)} collections")
+        Check(
+            "vectors",
+            "answers",
+            vectors.address,
+            f"{vectors.engine} {_number(vectors.version)}",
+            f"{len(names)} collections",
+        )
     )
     live = generations.live(stores)
     if live is None:
         report.faults.append("vectors: no generation is live: `skugraph train` and `skugraph embed --encoder DIR`")
         return
     _generation(report, stores, live)
+
+
+def _number(version: str) -> str:
+    return version.rpartition("-")[2] if version.startswith("milvus_lite") else version
 
 
 def _generation(report: Report, stores: Stores, live: Generation) -> None:

@@ -97,15 +97,15 @@ def cypher(
     Example: `skugraph cypher "MATCH (p:Product)-[:MADE_BY]->(b) RETURN b.text, count(p) ORDER BY count(p) DESC"`
     """
     from kg.graph.readonly import ask
-
     from kg.stores import open_stores
 
     settings = open_settings(home, cypher_max_rows=max_rows)
+    params = dict(_param(text) for text in param or [])
     with open_stores(settings) as stores:
         answer = ask(
             stores.graph,
             query,
-            dict(_param(text) for text in param or []),
+            params,
             max_rows=settings.cypher_max_rows,
             timeout_s=settings.cypher_timeout_s,
         )
