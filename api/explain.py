@@ -13,7 +13,7 @@ from kg.records import normalise
 
 __all__ = ["explained", "query_words"]
 
-Link = Mapping[str, Any]  # relation, weight, key, type, text, path: as kg.graph.cypher.hits.CARDS returns them
+Link = Mapping[str, Any]  # relation, weight, key, text, path: as kg.graph.cypher.hits.CARDS returns them
 
 SAYS = {
     "picture-image": "looks alike {score:.2f}",
@@ -56,7 +56,9 @@ def explained(
     reasons += _fields(card, selection)
     reasons += [SAYS[name].format(score=score, like=request.like) for name, score in scores.items() if name in SAYS]
     if "lexical" in scores:
-        reasons.append(_words(card["title"], request.text))
+        there = set(query_words(f"{card['title'] or ''} {card['description'] or ''}"))
+        shared = [word for word in query_words(request.text) if word in there]
+        reasons.append(f"has the words {', '.join(shared)}" if shared else "has words like these")
     return "; ".join(reasons), tuple(dict.fromkeys(steps))
 
 
@@ -112,9 +114,3 @@ def _fields(card: Mapping[str, Any], selection: Selection) -> list[str]:
     if "pattern" in selection.asked:
         said.append("in the Cypher pattern")
     return said
-
-
-def _words(title: str, text: str) -> str:
-    asked, there = query_words(text), set(query_words(title))
-    shared = [word for word in asked if word in there]
-    return f"has the words {', '.join(shared)}" if shared else "has words of the query in its description"

@@ -23,7 +23,8 @@ from kg.graph import selection as graph_side
 from kg.graph.resolving import select
 from kg.graph.selection import Selection
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.vectors import filtering, generations
+from kg.vectors.filtering import expression
 from tests.api.world import BRANDS, CATEGORIES, COLOURS, DIM, EPOCH, SELLERS, World, build
 
 PLANS: list[VectorPlan | None] = [None, "attribute", "exact", "ids", "overfetch"]
@@ -200,8 +201,13 @@ def test_the_planner_goes_by_size(stores: Stores) -> None:
     assert choose(stores, chosen(stores, Filters(brand="Unknown")), stale=1).ids == ()
 
 
-def test_what_milvus_cannot_tell_is_not_left_to_it(stores: Stores) -> None:
+def test_what_milvus_cannot_tell_is_not_left_to_it(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     build(stores, seed=8, products=10)
     selection = chosen(stores, Filters(cypher="MATCH (p:Product) RETURN p.id"))
     with pytest.raises(BadInput, match="Milvus cannot tell"):
         choose(stores, selection, stale=0, forced="attribute")
+    many = chosen(stores, Filters(near=("amber",), hops=2))
+    assert expression(many)
+    monkeypatch.setattr(filtering, "MAX_KEYS", 2)
+    assert expression(many) is None
+    assert choose(stores, many, stale=0).name == "exact"

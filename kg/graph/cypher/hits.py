@@ -4,15 +4,15 @@ from __future__ import annotations
 
 __all__ = ["CARDS", "OFFERS", "PICTURES"]
 
-# One row a product of $ids: id, title, url, seller, price, currency, updated_at (ISO text), links (maps of relation,
-# weight, key, type, text, path of the entities it is linked to; one map of nulls where there are none).
+# One row a product of $ids: id, title, description, url, seller, price, currency, updated_at (ISO text), links (maps of
+# relation, weight, key, text, path of the entities it is linked to; one map of nulls where there are none).
 CARDS = """
 UNWIND $ids AS id
 MATCH (p:Product {id: id})
 OPTIONAL MATCH (p)-[r:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity)
-RETURN p.id AS id, p.title AS title, p.url AS url, p.seller AS seller, p.price AS price, p.currency AS currency,
-       toString(p.updated_at) AS updated_at,
-       collect({relation: type(r), weight: r.weight, key: e.key, type: e.type, text: e.text, path: e.path}) AS links
+RETURN p.id AS id, p.title AS title, p.description AS description, p.url AS url, p.seller AS seller,
+       p.price AS price, p.currency AS currency, toString(p.updated_at) AS updated_at,
+       collect({relation: type(r), weight: r.weight, key: e.key, text: e.text, path: e.path}) AS links
 """
 
 # One row a picture instance of a product of $ids: product_id, instance_id, box, uri, width, height.
