@@ -159,6 +159,9 @@ def load_encoder(
 ) -> DualEncoder:
     """Opens a checkpoint; see `encoders.load`."""
     config, weights = checkpoint.read(folder)
+    lacking = sorted({"picture", "text", "model"} - set(config))
+    if lacking:
+        raise BadInput(f"{folder}: the config lacks {', '.join(lacking)}", hint="train it again")
     picture = picture_backbone(config["picture"]["backbone"], size=config["picture"]["size"], device=device)
     text = text_backbone(
         config["text"]["backbone"],

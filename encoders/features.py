@@ -36,9 +36,10 @@ class FeatureCache:
     def __init__(self, folder: Path, gigabytes: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.budget = int(gigabytes * 1e9)
-        # A sparse file: room beside the budget lets LMDB write before it frees.
-        self.env = lmdb.open(str(folder), map_size=self.budget + self.budget // 4 + (256 << 20), max_dbs=2, sync=False,
-                             metasync=False)  # fmt: skip
+        # A sparse file: room beside the budget lets LMDB write before it frees. A crash may lose the last entries.
+        room = self.budget + self.budget // 4 + (256 << 20)
+        self.env = lmdb.open(str(folder), map_size=room, max_dbs=2, metasync=False)
+        self.env.reader_check()  # a process that was killed would hold on to pages for ever
         self.entries, self.order = self.env.open_db(b"entries"), self.env.open_db(b"order", integerkey=True)
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -124,6 +125,8 @@ def train(
     store = FeatureCache.at(cache, cache_gb) if cache and cache_gb > 0 else None
     used = [item for item in items if item.part != "test"]
     out.mkdir(parents=True, exist_ok=True)
+    for left in out.glob("tokens-*"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="tokens-", dir=out) as folder:
         table = build_table(
             used,

@@ -90,6 +90,7 @@ def test_not_an_encoder(tmp_path: Path) -> None:
     [
         ("{", BadInput, "not JSON"),
         ("[]", BadInput, '"encoder" must name'),
+        ('{"encoder": "clip_style", "model": {}}', BadInput, "lacks picture, text"),
         ('{"encoder": "resnet"}', NotFound, "'resnet' does not exist.*clip_style"),
     ],
 )

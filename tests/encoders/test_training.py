@@ -63,6 +63,8 @@ def test_stopped_and_continued_gives_the_same_losses_and_weights(
 def test_training_again_changes_nothing(items: list[TrainItem], features: Path, tmp_path: Path) -> None:
     first = run(items, tmp_path, features, epochs=1)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    (tmp_path / "tokens-of-a-killed-run").mkdir()
+    (tmp_path / "tokens-of-a-killed-run" / "plain.tokens").write_bytes(b"left behind")
     again = run(items, tmp_path, features, epochs=1)
     assert again == replace(first, unchanged=True)
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
