@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kg.errors import BadFilter
 from kg.vectors.client import VectorStore
-from kg.vectors.expressions import NOTHING, and_, array_any, between, eq, isin, literal, not_
+from kg.vectors.expressions import NOTHING, and_, array_any, between, eq, isin, literal, not_, or_
 from kg.vectors.schema import FIELDS, fit
 
 Row = dict[str, Any]
@@ -80,7 +80,10 @@ def cases(draw: st.DrawFn) -> tuple[list[Row], list[Filter]]:
             expression, means = not_(expression), lambda r, means=means: not means(r)
         if draw(st.booleans()):
             other, also = leaf(draw, rows)
-            expression, means = and_(expression, other), lambda r, a=means, b=also: a(r) and b(r)
+            if draw(st.booleans()):
+                expression, means = and_(expression, other), lambda r, a=means, b=also: a(r) and b(r)
+            else:
+                expression, means = or_(expression, other), lambda r, a=means, b=also: a(r) or b(r)
         filters.append((expression, means))
     return rows, filters
 
