@@ -40,7 +40,7 @@ def make_app(settings: Settings) -> Celery:
             "polling_interval": POLL_S,
         }
     app.conf.update(
-        broker_url=settings.broker_url or "filesystem://",
+        broker_url=settings.broker_url or "filesystem://localhost",
         broker_transport_options=transport,
         broker_connection_retry_on_startup=True,
         result_backend=settings.result_backend or f"db+sqlite:///{home.broker / 'results.sqlite'}",

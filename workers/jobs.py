@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from kombu.exceptions import OperationalError
+
 from kg.errors import JobError, NotFound, StoreDown
 from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS
 from kg.processes import alive
@@ -212,7 +214,7 @@ def enqueue(stores: Stores, job: Job) -> None:
     app = make_app(stores.settings)
     try:
         app.send_task(job.kind, args=[job.id], retry=False)
-    except app.connection_for_write().connection_errors as error:
+    except (OperationalError, OSError) as error:
         raise StoreDown("broker", app.connection_for_write().as_uri(), str(error)) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -41,7 +42,7 @@ def start_worker(settings: Settings, *, timeout_s: float = 120) -> subprocess.Po
     command = [sys.executable, "-m", "workers.process"]
     process = spawn(command, cwd=home.root, log=log_file, env=environment(settings))
     end = time.monotonic() + timeout_s
-    while not any(worker["pid"] == process.pid for worker in workers_alive(settings)):
+    while home.read_run(f"{RUN}-{process.pid}") is None:
         if process.poll() is not None:
             raise JobError(f"the worker ended with status {process.returncode}: {tail(log_file)}")
         if time.monotonic() > end:
@@ -81,14 +82,17 @@ def main() -> None:
     settings = load_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = make_app(settings)
-    name = f"skugraph-{os.getpid()}@{os.uname().nodename}"
+    name = f"skugraph-{os.getpid()}@{socket.gethostname()}"
+    over = threading.Event()
     with open_stores(settings) as stores:
         app.stores = stores
+
+        watcher = threading.Thread(target=watch, args=(stores, over), name="rescue")
 
         @worker_ready.connect(weak=False)
         def ready(**_: Any) -> None:
             stores.home.write_run(f"{RUN}-{os.getpid()}", worker=name, since=time.time(), queues=list(QUEUES))
-            threading.Thread(target=watch, args=(stores,), name="rescue", daemon=True).start()
+            watcher.start()
 
         arguments = ["worker", "--pool=solo", f"--queues={','.join(QUEUES)}", f"--hostname={name}"]
         arguments += [f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"]
@@ -96,9 +100,12 @@ def main() -> None:
             app.worker_main(arguments)
         finally:
             stores.home.forget_run(f"{RUN}-{os.getpid()}")
+            over.set()
+            if watcher.ident is not None:
+                watcher.join()
 
 
-def watch(stores: Stores) -> None:
+def watch(stores: Stores, over: threading.Event) -> None:
     """Now and then, wake the jobs that nobody works on."""
     while True:
         try:
@@ -106,7 +113,8 @@ def watch(stores: Stores) -> None:
                 log.warning("job %s had no worker: sent again", job.id)
         except StoreDown as error:
             log.warning("%s", error)
-        time.sleep(RESCUE_S)
+        if over.wait(RESCUE_S):
+            return
 
 
 if __name__ == "__main__":

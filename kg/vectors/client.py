@@ -23,6 +23,7 @@ from kg.vectors.schema import ARRAY_CAPACITY, FIELDS, VECTOR, complete
 
 __all__ = ["Fetched", "VectorHit", "VectorStore"]
 
+CREATE_TRIES = 10
 WRITE_ROWS = 1000  # rows of one upsert request
 ID_CHUNK = 2000  # ids in one filter of a fetch or delete
 FLUSH_ROWS = 1000  # from this many rows at once Lite flushes by itself
@@ -92,7 +93,9 @@ class VectorStore:
         Raises:
             BadVector: it exists with another dimension.
         """
-        if not self.exists(collection):
+        for left in reversed(range(CREATE_TRIES)):
+            if self.exists(collection):
+                break
             try:
                 self.connection.request(
                     "create_collection",
@@ -101,9 +104,10 @@ class VectorStore:
                     index_params=self.connection.index(),
                     consistency_level="Bounded",
                 )
-            except MilvusException:
-                if not self.exists(collection):  # else another worker was quicker
+            except MilvusException:  # another worker may be at it: on Lite half-made collections are in the way, unseen
+                if not left:
                     raise
+                time.sleep(0.2)
         self._dims.pop(collection, None)  # it may have been dropped and made again since it was last seen
         if (found := self.dim(collection)) != dim:
             raise BadVector(f"collection {collection} holds {found} dimensions, not {dim}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kg.errors import JobError, NotFound
+from kg.errors import JobError, NotFound, StoreDown
 from kg.graph.cypher.jobs import JOB_BEAT
 from kg.home import Home
 from kg.stores import Stores
@@ -118,3 +118,11 @@ def test_rate_and_eta(stores: Stores, tmp_path: Path) -> None:
     job = submit(stores, tmp_path)
     assert (job.rate, job.eta_s) == (0.0, None)
     assert note(stores, job.id, done=30, total=90, busy_s=10.0).eta_s == pytest.approx(20)
+
+
+def test_a_broker_that_is_not_there_is_named(stores: Stores, tmp_path: Path) -> None:
+    pytest.importorskip("redis")
+    away = stores.settings.model_copy(update={"broker_url": "redis://:s3cret@127.0.0.1:9/0"})
+    with pytest.raises(StoreDown, match=r"broker store at redis://.*127\.0\.0\.1:9") as caught:
+        submit(Stores(away, stores.graph, stores.vectors_uri), tmp_path)
+    assert "s3cret" not in str(caught.value)

@@ -148,12 +148,11 @@ def test_pause_resume_cancel(stores: Stores, start: Start, tmp_path: Path) -> No
     assert wait(stores, job.id).state == "cancelled"
     rest = submit_embed(stores, slow)
     assert rest.id != job.id
-    seen: list[Job] = []
-    finished = wait(stores, rest.id, seen.append, timeout_s=120)
+    finished = wait(stores, rest.id, timeout_s=120)
     assert finished.state == "done"
-    assert finished.done + get_job(stores, job.id).done == PRODUCTS
-    assert finished.rate > 0
-    assert any(state.eta_s is not None for state in seen)
+    cancelled = get_job(stores, job.id)
+    assert finished.done + cancelled.done == PRODUCTS
+    assert cancelled.rate > 0
 
 
 def test_a_worker_is_seen_while_it_lives(stores: Stores, start: Start) -> None:

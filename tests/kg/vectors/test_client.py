@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_alias_is_flipped_and_guards_its_collection(vectors: VectorStore) -> Non
         vectors.drop(second)
     vectors.drop(first)
     assert vectors.collections() == [second]
+
+
+def test_many_make_the_same_collection_at_once(vectors: VectorStore) -> None:
+    name = f"{vectors.prefix}_g1_image"
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: vectors.create(name, DIM), range(6)))
+    vectors.upsert(name, rows(unit(4)))
+    assert vectors.count(name) == 4
+    assert len(vectors.search(name, unit(1), 4)[0]) == 4
 
 
 def test_a_collection_whose_maker_was_killed_before_the_index_is_mended(vectors: VectorStore) -> None:
