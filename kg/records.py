@@ -22,7 +22,9 @@ __all__ = [
     "normalise",
 ]
 
-Key = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128, pattern=r"^[^\x00-\x1f#]+$")]
+Key = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=128, pattern=r"^[^\x00-\x1f#]+$")
+]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=10_000)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the whole picture, x1 < x2, y1 < y2

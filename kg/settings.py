@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SKUGRAPH_", extra="forbid", frozen=True)
 
     home: Path = Field(Path("~/.skugraph"), description="Folder of the embedded stores, models, caches and logs")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="Level of the logs on stderr")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="Level of logs on stderr")
 
     # graph
     graph_uri: str | None = Field(None, description="Bolt URI of a Neo4j server; unset: the embedded graph")
