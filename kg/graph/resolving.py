@@ -102,13 +102,13 @@ class _Resolver:
         """Brands or categories by key or by name; of a category the end of its path will do."""
         prefix, found = f"{kind}:", set()
         for value in values:
-            name = normalise(value)
-            if kind == "category":
-                name = " > ".join(part.strip() for part in name.split(">"))
-            keys = {name} if name.startswith(prefix) else set()
-            hits = self._by_key(keys | {entity_key(kind, name)})
+            names = {normalise(value)}
+            if kind == "category":  # `Home>Candles` is a path too; a name may hold `>` itself
+                names |= {" > ".join(part.strip() for part in name.split(">")) for name in names}
+            keys = {name for name in names if name.startswith(prefix)}
+            hits = self._by_key(keys | {entity_key(kind, name) for name in names})
             if kind == "category" and not hits & keys:
-                hits |= self._by_ending([f" > {name}"], prefix)
+                hits |= self._by_ending([f" > {name}" for name in names], prefix)
             if not hits:
                 self.notes.append(f"no {kind} {value!r} in the graph")
             found |= hits

@@ -31,6 +31,7 @@ def shop(graph: Graph) -> Graph:
         ("category:home > candles", "category", "Candles"),
         ("category:home > candles > scented", "category", "Scented"),
         ("category:gifts > candles", "category", "Candles"),
+        ("category:bits>bobs", "category", "Bits>Bobs"),
         ("a:1", "a", "1"),
         ("a:2", "a", "2"),
         ("a:3", "a", "3"),
@@ -58,6 +59,9 @@ def resolved(graph: Graph, max_ids: int = 100, **fields: object) -> Selection:
         ("Home>Candles", ["category:home > candles", "category:home > candles > scented"]),
         ("Candles", ["category:gifts > candles", "category:home > candles", "category:home > candles > scented"]),
         ("candles > SCENTED", ["category:home > candles > scented"]),
+        ("category:Home>Candles", ["category:home > candles", "category:home > candles > scented"]),
+        ("category:bits>bobs", ["category:bits>bobs"]),
+        ("Bits>Bobs", ["category:bits>bobs"]),
         ("andles", []),
     ],
 )
