@@ -1,7 +1,7 @@
-"""Cache of picture tokens on disk: computed once for each picture and backbone, by any process, for any tower.
+"""Cache of backbone tokens on disk: computed once for each picture or text, by any process, for any tower.
 
-The key is the hash of the very pixels that the backbone sees and of the backbone, so an entry is never out of date.
-Tokens are kept, and used, as float16: with or without the cache the vectors are the same.
+The key is the hash of the very pixels (or the text) that the backbone sees and of the backbone, so an entry is never
+out of date. Tokens of pictures are kept, and used, as float16: with or without the cache the vectors are the same.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from encoders.backbones.base import PictureBackbone
+from encoders.backbones.base import PictureBackbone, TextBackbone
 
-__all__ = ["FeatureCache", "picture_tokens"]
+__all__ = ["FeatureCache", "picture_tokens", "text_tokens"]
 
 _open: dict[Path, FeatureCache] = {}
 _opening = threading.Lock()
@@ -96,3 +96,22 @@ def picture_tokens(
             if key in known:
                 out[start + i] = np.frombuffer(known[key], np.float16).reshape(out.shape[1:])
     return out
+
+
+def text_tokens(
+    backbone: TextBackbone, texts: Sequence[str], *, cache: FeatureCache | None = None, batch: int = 64
+) -> list[NDArray[np.float16]]:
+    """Tokens of each text, (length, width): what training reads. Queries are computed as they come."""
+    keys = [hashlib.sha256(f"{backbone.fingerprint}{text}".encode()).digest() for text in texts]
+    known = cache.get(keys) if cache else {}
+    # Texts of like length share a batch: less padding to compute.
+    new = sorted((i for i, key in enumerate(keys) if key not in known), key=lambda i: len(texts[i]))
+    for start in range(0, len(new), batch):
+        rows = new[start : start + batch]
+        features, mask = backbone.tokens([texts[i] for i in rows])
+        found = features.to("cpu", torch.float16).numpy()
+        fresh = {keys[i]: found[n, mask[n].cpu().numpy()].tobytes() for n, i in enumerate(rows)}
+        known |= fresh
+        if cache:
+            cache.put(fresh)
+    return [np.frombuffer(known[key], np.float16).reshape(-1, backbone.width) for key in keys]

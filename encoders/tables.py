@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from encoders.backbones import PictureBackbone, TextBackbone
 from encoders.data import TrainItem, identities
-from encoders.features import FeatureCache, picture_tokens
+from encoders.features import FeatureCache, picture_tokens, text_tokens
 from kg.errors import BadPicture, TooLarge
 
 __all__ = ["Batch", "TokenTable", "build_table"]
@@ -99,29 +98,30 @@ def build_table(
     views = ("plain", "mirrored")[: 1 + mirrored]
     files = {name: (folder / f"{name}.tokens").open("wb") for name in (*views, "texts")}
 
-    def write(name: str, values: NDArray[np.generic]) -> None:
-        data = values.tobytes()
-        digest.update(data)
-        files[name].write(data)
+    def write(name: str, values: NDArray[np.float16]) -> None:
+        files[name].write(values.tobytes())
 
     def flush(chunk: list[tuple[TrainItem, Image]]) -> None:
         images = [image for _, image in chunk]
         write("plain", picture_tokens(picture, images, cache=cache))
         if mirrored:
             write("mirrored", picture_tokens(picture, [ImageOps.mirror(image) for image in images], cache=cache))
-        tokens = text.tokens([item.text for item, _ in chunk])
-        write("texts", tokens.features[tokens.mask].to("cpu", torch.float16).numpy())
-        lengths.extend(tokens.mask.sum(dim=1).tolist())
+        tokens = text_tokens(text, [item.text for item, _ in chunk], cache=cache)
+        write("texts", np.concatenate(tokens))
+        lengths.extend(map(len, tokens))
         kept.extend(item for item, _ in chunk)
         on_progress(len(kept) + len(skipped))
 
     chunk: list[tuple[TrainItem, Image]] = []
     for item in items:
-        digest.update(f"{item.id}\0{item.key}\0{item.part}\0".encode())
+        digest.update(f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0".encode())
         try:
-            chunk.append((item, item.open_picture().convert("RGB")))
+            image = item.open_picture().convert("RGB")
         except (BadPicture, TooLarge) as error:
             skipped.append((item.id, str(error)))
+            continue
+        chunk.append((item, image))
+        digest.update(picture.pixels(image).tobytes())
         if len(chunk) == CHUNK:
             flush(chunk)
             chunk = []
@@ -130,14 +130,14 @@ def build_table(
     for file in files.values():
         file.close()
 
-    def mapped(name: str, kind: type[np.generic], *shape: int) -> NDArray[Any]:
+    def mapped(name: str, *shape: int) -> NDArray[np.float16]:
         if not kept:
-            return np.empty((0, *shape), kind)
-        return np.memmap(folder / f"{name}.tokens", kind, "r").reshape(-1, *shape)
+            return np.empty((0, *shape), np.float16)
+        return np.memmap(folder / f"{name}.tokens", np.float16, "r").reshape(-1, *shape)
 
     return TokenTable(
-        tuple(mapped(view, np.float16, picture.places, picture.width) for view in views),
-        mapped("texts", np.float16, text.width),
+        tuple(mapped(view, picture.places, picture.width) for view in views),
+        mapped("texts", text.width),
         np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
         identities(kept),
         np.array([item.part for item in kept]),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.backbones import picture_backbone
-from encoders.features import FeatureCache, picture_tokens
+from encoders.backbones import picture_backbone, text_backbone
+from encoders.features import FeatureCache, picture_tokens, text_tokens
 
 Pictures = Callable[[int], list[Image.Image]]
 
@@ -29,6 +29,17 @@ def test_a_hit_does_not_compute(tmp_path: Path, pictures: Pictures, monkeypatch:
     known = picture_tokens(backbone, pictures(4), cache=cache)
     monkeypatch.setattr(type(backbone), "tokens", lambda *_: pytest.fail("computed again"))
     assert (picture_tokens(backbone, pictures(4), cache=cache) == known).all()
+
+
+def test_text_tokens_come_back_as_they_were(tmp_path: Path) -> None:
+    backbone, cache = text_backbone("minilm"), FeatureCache.at(tmp_path, 1)
+    texts = ["a red shoe", "", "a much longer caption of the very same shoe, in red", "a red shoe"]
+    first = text_tokens(backbone, texts, cache=cache)
+    assert [len(tokens) for tokens in first] == [5, 2, 15, 5]
+    again = text_tokens(backbone, texts[::-1], cache=cache)[::-1]
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    features, mask = backbone.tokens(texts[2:3])
+    np.testing.assert_allclose(first[2].astype(np.float32), features[0][mask[0]].numpy(), atol=2e-3)
 
 
 def test_backbones_do_not_share_entries(tmp_path: Path, pictures: Pictures) -> None:
