@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from PIL import Image
@@ -125,9 +126,9 @@ def product(id: str, server: UseBackend) -> ProductReply:
         pictures.append(
             ProductPicture(
                 instance_id=found["instance_id"],
-                href=f"/v1/products/{id}/pictures/{number}",
-                width=found["width"],
-                height=found["height"],
+                href=f"/v1/products/{quote(id)}/pictures/{number}",
+                width=found["width"] or 0,
+                height=found["height"] or 0,
                 box=tuple(found["box"]) if found["box"] else None,
             )
         )

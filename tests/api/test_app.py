@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -23,6 +24,7 @@ from kg.sample import SamplePaths, write_sample
 from kg.settings import Settings
 from kg.stores import Stores
 from tests.api.test_search import embed
+from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 
 HERE = "http://127.0.0.1:8765"
@@ -108,6 +110,18 @@ def test_a_product_its_offers_and_its_pictures(shop: TestClient, sample: SampleP
     refused(shop.get("/v1/products/L0003a/pictures/9"), 404, "not-found")
     refused(shop.get("/v1/products/nothing"), 404, "not-found")
     refused(shop.get("/v1/products/nothing/offers"), 404, "not-found")
+
+
+def test_any_id_has_an_address(shop: TestClient, stores: Stores, tmp_path: Path) -> None:
+    id = "a/b c?ü"
+    put(stores.graph, id, title="Odd", pictures=[draw(tmp_path / "odd.png", 1)])
+    path = f"/v1/products/{quote(id, safe='')}"
+    answer = shop.get(path)
+    assert answer.status_code == 200, answer.text
+    product = answer.json()
+    assert product["id"] == id
+    assert shop.get(product["pictures"][0]["href"]).headers["content-type"] == "image/jpeg"
+    assert shop.get(f"{path}/offers").json() == {"offers": []}
 
 
 def test_entities_are_found_by_words_and_by_key(shop: TestClient) -> None:

@@ -1,0 +1,61 @@
+"""The doctor finds what is wrong, says what to do, and leaves the rest to be seen."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from api.doctor import Report, examine
+from kg.settings import load_settings
+from kg.stores import Stores
+from tests.api.test_search import embed
+from tests.shop import draw, put
+from tests.tiny_encoder import write_tiny
+from workers.jobs import move, submit_relate
+
+
+def fault(report: Report, *words: str) -> str:
+    """The one fault that has all these words."""
+    [found] = [line for line in report.faults if all(word in line for word in words)]
+    return found
+
+
+def part(report: Report, name: str) -> tuple[str, ...]:
+    return next(check.row() for check in report.checks if check.part == name)
+
+
+def test_an_empty_home_stays_empty(tmp_path: Path) -> None:
+    report = examine(load_settings(home=tmp_path / "home"))
+    assert "skugraph demo" in fault(report, "this home is empty")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_graph_that_is_down_is_named(embedded: Stores) -> None:
+    report = examine(embedded.settings.model_copy(update={"graph_uri": "bolt://127.0.0.1:1"}))
+    assert "bolt://127.0.0.1:1 does not answer" in fault(report, "graph")
+    assert part(report, "graph")[1] == "down"
+    assert part(report, "worker")
+    assert not report.document()["ok"]
+
+
+def test_a_healthy_shop_and_what_can_befall_it(stores: Stores, tmp_path: Path) -> None:
+    checkpoint = write_tiny(tmp_path / "tiny")
+    put(stores.graph, "p1", title="Green bottle", pictures=[draw(tmp_path / "1.png", 1)])
+    generation = embed(stores, checkpoint)
+    report = examine(stores.settings)
+    assert report.faults == []
+    assert part(report, "graph")[4].startswith("1 Product, 1 Image, 2 Instance")
+    assert part(report, "generation")[4].startswith("1 image, 1 text")
+
+    put(stores.graph, "p2", title="Blue jar")
+    assert f"skugraph embed --encoder {checkpoint}" in fault(examine(stores.settings), "1 changes are not embedded")
+    embed(stores, checkpoint)
+    stores.vectors.delete_products(generation.collections(stores.vectors.prefix)["text"], ["p1"])
+    assert fault(examine(stores.settings), "1 text instances have no vector")
+    shutil.rmtree(checkpoint)
+    assert str(checkpoint) in fault(examine(stores.settings), "its encoder", "is gone")
+
+    job = submit_relate(stores)
+    assert "skugraph up" in fault(examine(stores.settings), "jobs: 1 are open and no worker runs")
+    move(stores, job.id, ("queued",), "failed", error="no room")
+    assert f"skugraph jobs {job.id} --resume" in fault(examine(stores.settings), "failed: no room")
