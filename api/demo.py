@@ -6,10 +6,10 @@ import json
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from api.client import RUN_NAME
 from api.models import SearchRequest
@@ -31,7 +31,8 @@ __all__ = ["Catalogue", "Example", "Tour", "prepare", "sample", "search_examples
 ENCODER, CONFIG = "clip_style", "clip_style_tiny"
 EPOCHS = 16  # about a minute of two cores
 CHECKPOINT = "demo"  # its folder in the home's `models`
-Progress = Callable[[str, int, int | None], None]
+T = TypeVar("T")
+Progress = Callable[[str, int, int | None], None]  # what, done, total
 SHOWN = 3  # results of an example search
 
 
@@ -48,24 +49,25 @@ class Catalogue:
 
 @dataclass
 class Tour:
-    """What the steps told: name → its words and seconds, in order."""
+    """The steps taken, in order; `tell` takes a line about each, `bar` opens a progress bar for its time."""
 
     tell: Callable[[str], None]
+    bar: Callable[[], AbstractContextManager[Progress]]
     started: float = field(default_factory=time.perf_counter)
     steps: list[dict[str, Any]] = field(default_factory=list)
 
     def seconds(self) -> float:
         return time.perf_counter() - self.started
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[list[str]]:
-        """Times a step; the block appends what is to be said of it."""
-        said: list[str] = []
+    def step(self, name: str, work: Callable[[Progress], T], said: Callable[[T], str]) -> T:
+        """Do the work, and say what came of it and how long it took."""
         start = time.perf_counter()
-        yield said
+        with self.bar() as progress:
+            result = work(progress)
         seconds = round(time.perf_counter() - start, 2)
-        self.steps.append({"step": name, "said": ", ".join(said), "seconds": seconds})
-        self.tell(f"{name:10} {', '.join(said)}  ({seconds:.1f} s)")
+        self.steps.append({"step": name, "said": said(result), "seconds": seconds})
+        self.tell(f"{name:10} {said(result)}  ({seconds:.1f} s)")
+        return result
 
 
 @dataclass(frozen=True)
@@ -85,35 +87,36 @@ def sample(settings: Settings, tour: Tour) -> Catalogue:
     """The sample catalogue, rendered into the home's cache unless it lies there."""
     from kg.sample import write_sample
 
-    with tour.step("sample") as said:
-        paths = write_sample(settings.home / "cache" / "sample")
-        query = json.loads(paths.queries.read_text(encoding="utf-8").splitlines()[0])
-        said.append(f"{paths.table}")
-    return Catalogue(
-        paths.table, paths.images, ColumnMap.load(paths.map), paths.queries.parent / query["image"], query["text"]
+    folder = settings.home / "cache" / "sample"
+    paths = tour.step("sample", lambda progress: write_sample(folder), lambda paths: str(paths.table))
+    query = json.loads(paths.queries.read_text(encoding="utf-8").splitlines()[0])
+    photo = paths.queries.parent / query["image"]
+    return Catalogue(paths.table, paths.images, ColumnMap.load(paths.map), photo, query["text"])
+
+
+def prepare(stores: Stores, catalogue: Catalogue, tour: Tour) -> None:
+    """Ingest, relate, train, embed."""
+    folder = stores.home.models / CHECKPOINT
+    report = tour.step("ingest", lambda progress: _ingest(stores, catalogue, progress), _counts)
+    tour.step("relate", lambda progress: _relate(stores, report, progress), str)
+    tour.step("train", lambda progress: _train(stores, folder, progress), str)
+    tour.step("embed", lambda progress: _embed(stores, folder, progress), str)
+
+
+def _ingest(stores: Stores, catalogue: Catalogue, progress: Progress) -> IngestReport:
+    return ingest(
+        stores,
+        catalogue.table,
+        catalogue.images,
+        catalogue.columns,
+        rejects=stores.home.log / "ingest.rejects.jsonl",
+        progress=lambda seen: progress("ingest", seen.read, None),
     )
 
 
-def prepare(stores: Stores, catalogue: Catalogue, tour: Tour, progress: Progress) -> None:
-    """Ingest, relate, train, embed; `progress` takes (step, done, total or None)."""
-    home = stores.home
-    with tour.step("ingest") as said:
-        report = ingest(
-            stores,
-            catalogue.table,
-            catalogue.images,
-            catalogue.columns,
-            rejects=home.log / "ingest.rejects.jsonl",
-            progress=lambda seen: progress("ingest", seen.read, None),
-        )
-        said += [f"{getattr(report, name)} {name}" for name in ("written", "updated", "unchanged", "rejected")]
-        said.append(f"{report.rows_per_s:.0f} rows/s")
-    with tour.step("relate") as said:
-        said.append(_relate(stores, report, progress))
-    with tour.step("train") as said:
-        said.append(_train(stores, home.models / CHECKPOINT, progress))
-    with tour.step("embed") as said:
-        said.append(_embed(stores, home.models / CHECKPOINT, progress))
+def _counts(report: IngestReport) -> str:
+    counts = [f"{getattr(report, name)} {name}" for name in ("written", "updated", "unchanged", "rejected")]
+    return ", ".join([*counts, f"{report.rows_per_s:.0f} rows/s"])
 
 
 def _relate(stores: Stores, report: IngestReport, progress: Progress) -> str:
@@ -142,8 +145,9 @@ def _train(stores: Stores, out: Path, progress: Progress) -> str:
             cache_gb=settings.feature_cache_gb,
             on_progress=lambda stage, done, total, figures: progress(f"train: {stage}", done, total),
         )
-    figures = ", ".join(f"{name} {value:.3g}" for name, value in report.metrics.items())
-    return f"{report.encoder} on {report.train_items} pictures, {report.epochs} epochs, {figures}"
+    shown = ("i2t/R@1", "t2i/R@1")
+    figures = [f"validation {name} {report.metrics[name]:.0f}" for name in shown if name in report.metrics]
+    return ", ".join([f"{report.encoder} on {report.train_items} pictures, {report.epochs} epochs", *figures])
 
 
 def _embed(stores: Stores, encoder: Path, progress: Progress) -> str:

@@ -41,7 +41,7 @@ def demo(
     serve = sys.stdout.isatty() and not as_json if serve is None else serve
     # Without an audience any free port will do, so a demo never fails because 8765 is taken.
     settings = open_settings(home, api_port=None if serve else 0)
-    tour = tour_of.Tour(lambda line: None if as_json else say(line))
+    tour = tour_of.Tour(lambda line: None if as_json else say(line), lambda: progress(quiet=as_json))
     searches, first_result_s = [], 0.0
     with interruptible():
         if data is None:
@@ -51,8 +51,7 @@ def demo(
             tour.tell(shown)
             catalogue = tour_of.Catalogue(data, images, columns)
         with tour_of.served(settings) as served, open_stores(settings) as stores:
-            with progress(quiet=as_json) as update:
-                tour_of.prepare(stores, catalogue, tour, update)
+            tour_of.prepare(stores, catalogue, tour)
             for example in tour_of.search_examples(stores, catalogue):
                 reply = ask_search(settings, example.request)
                 first_result_s = first_result_s or round(tour.seconds(), 1)
