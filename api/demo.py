@@ -29,7 +29,6 @@ from workers.jobs import Job, list_jobs, submit_embed, submit_relate, wait
 __all__ = ["Catalogue", "Example", "Tour", "prepare", "sample", "search_examples", "served"]
 
 ENCODER, CONFIG = "clip_style", "clip_style_tiny"
-EPOCHS = 16  # about a minute of two cores
 CHECKPOINT = "demo"  # its folder in the home's `models`
 T = TypeVar("T")
 Progress = Callable[[str, int, int | None], None]  # what, done, total
@@ -139,7 +138,6 @@ def _train(stores: Stores, out: Path, progress: Progress) -> str:
             training_items(stores, pictures),
             out,
             config=CONFIG,
-            epochs=EPOCHS,
             device=settings.device,
             cache=stores.home.cache / "features",
             cache_gb=settings.feature_cache_gb,
