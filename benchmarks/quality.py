@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,7 +36,7 @@ def measure(
     benchmark: Benchmark, config: str, seed: int, work: Path, epochs: int | None
 ) -> tuple[TrainReport, dict[str, float]]:
     """Trains one encoder, or finds it trained, and measures it on test."""
-    folder = work / f"{benchmark.name}-{config}-{seed}"
+    folder = work / f"{benchmark.name}-{Path(config).stem}-{seed}"
     report = train(
         str(load_config(config)["encoder"]),
         benchmark.training,
@@ -58,36 +58,36 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         benchmark = PROTOCOLS[options.protocol](options.data, options.test_data, options.quick)
         epochs = QUICK_EPOCHS if options.quick else options.epochs
-        results, trainings = [], []
-        for config in options.encoders.split(","):
+        work = options.work / "quick" if options.quick else options.work
+        budget: dict[str, Any] = {
+            "protocol": options.protocol,
+            "quick": options.quick,
+            "threads": torch.get_num_threads(),
+            **benchmark.facts,
+            "configs": {config: load_config(config) for config in options.encoders.split(",")},
+            "trainings": [],
+            "machine": machine(),
+        }
+        results: list[dict[str, Any]] = []
+        for config in budget["configs"]:
             for seed in range(options.seeds):
-                report, values = measure(benchmark, config, seed, options.work, epochs)
-                trainings.append({"encoder": config, "seed": seed, **asdict(report)})
+                report, values = measure(benchmark, config, seed, work, epochs)
+                budget["trainings"].append({"encoder": config, "seed": seed, **asdict(report)})
                 results += [{"encoder": config, "seed": seed, "metric": k, "value": v} for k, v in values.items()]
+                if options.out:  # after each seed: a long run that is stopped leaves what it found
+                    write_json(options.out, {"budget": budget, "results": results})
     except SkugraphError as error:
         print(error)
         return 2
     _print(results)
-    budget = {
-        "protocol": options.protocol,
-        "quick": options.quick,
-        "threads": torch.get_num_threads(),
-        **benchmark.facts,
-        "configs": {config: load_config(config) for config in options.encoders.split(",")},
-        "trainings": trainings,
-        "machine": machine(),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    if options.out:
-        write_json(options.out, {"budget": budget, "results": results})
     return 0
 
 
-def _print(results: list[dict[str, object]]) -> None:
+def _print(results: list[dict[str, Any]]) -> None:
     """Mean and spread (standard deviation) over the seeds."""
     values: dict[tuple[str, str], list[float]] = {}
     for row in results:
-        values.setdefault((str(row["encoder"]), str(row["metric"])), []).append(float(str(row["value"])))
+        values.setdefault((row["encoder"], row["metric"]), []).append(row["value"])
     print_table(
         ("encoder", "metric", "mean", "spread", "seeds"),
         [
