@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from fastapi.responses import HTMLResponse, Response
 
-from api.app import create_app
+from api.app import WEB, create_app
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.ingest import ingest
 from kg.sample import write_sample
@@ -22,6 +23,13 @@ from tests.tiny_encoder import write_tiny
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = "--no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-component-update"
+# What a user's clipboard does: a product's own picture is pasted into the page.
+PASTE = """
+const picture = await (await fetch("/v1/products/L0003a/picture")).blob();
+const data = new DataTransfer();
+data.items.add(new File([picture], "pasted.jpg", { type: "image/jpeg" }));
+document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+"""
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")]
 
 
@@ -31,7 +39,18 @@ def url(stores: Stores, tmp_path: Path) -> Iterator[str]:
     sample = write_sample(tmp_path / "sample", products=10)
     ingest(stores, sample.table, sample.images, ColumnMap.load(sample.map))
     embed(stores, write_tiny(tmp_path / "tiny"))
-    server = uvicorn.Server(uvicorn.Config(create_app(stores.settings), port=0, log_config=None))
+    app = create_app(stores.settings)
+
+    @app.get("/pasted")
+    def pasted() -> HTMLResponse:
+        page = (WEB / "index.html").read_text(encoding="utf-8")
+        return HTMLResponse(page.replace("</head>", '<script type="module" src="/paste.js"></script></head>'))
+
+    @app.get("/paste.js")
+    def script() -> Response:
+        return Response(PASTE, media_type="text/javascript")
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -78,6 +97,15 @@ def test_a_product_opens_with_its_offers(seen: Callable[[str], str]) -> None:
     page = seen("/#product/L0003a")
     assert re.search(r'<dialog id="product"[^>]*\bopen', page)
     assert "offers of this product" in page
+
+
+def test_a_pasted_picture_is_searched_with(seen: Callable[[str], str]) -> None:
+    page = seen("/pasted")
+    assert 'alt="the picture searched with"' in page
+    assert "<title>by picture · skugraph</title>" in page
+    first = page[page.index('<ol id="hits">') :].split('class="card"')[1]
+    assert "looks alike 1.00" in first or "looks alike 0.9" in first
+    assert "/v1/products/L0003a/pictures/0" in first
 
 
 def test_nothing_found_says_so(seen: Callable[[str], str]) -> None:
