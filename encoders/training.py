@@ -118,7 +118,10 @@ def train(
         BadInput: fewer than two training items, or a config that does not fit.
     """
     began = time.monotonic()
-    chosen, settings = _settings(encoder, config, epochs)
+    chosen = load_config(config or encoder, epochs=epochs)
+    if chosen["encoder"] != encoder:
+        raise BadInput(f"config {config} is for encoder {chosen['encoder']!r}, not {encoder!r}")
+    build, settings = architecture(encoder).build, chosen["training"]
     torch_device = choose_device(device)
     picture = picture_backbone(chosen["picture"]["backbone"], size=chosen["picture"]["size"], device=torch_device)
     text = text_backbone(chosen["text"]["backbone"], places=chosen["text"]["places"], device=torch_device)
@@ -145,7 +148,7 @@ def train(
         if (done := _finished(out, signature)) is not None:
             return done
         torch.manual_seed(seed)
-        model = architecture(encoder).build(chosen, picture, text).to(torch_device)
+        model = build(chosen, picture, text).to(torch_device)
         best = _fit(model, table, fit, val, out, settings, seed, signature, torch_device, on_progress)
     chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = picture.fingerprint, text.fingerprint
     chosen["training"] |= {"seed": seed, "signature": signature}
@@ -166,22 +169,6 @@ def train(
     checkpoint.write(out, chosen, best["model"])
     (out / STATE).unlink(missing_ok=True)
     return report
-
-
-def _settings(encoder: str, config: str | Path | None, epochs: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    chosen = load_config(config or encoder)
-    if chosen["encoder"] != encoder:
-        raise BadInput(f"config {config} is for encoder {chosen['encoder']!r}, not {encoder!r}")
-    architecture(encoder)
-    settings = chosen["training"]
-    known = {"epochs", "batch", "rate", "weight_decay", "warmup", "clip", "mirrored"}
-    if set(settings) != known:
-        raise BadInput(f"the training part of the config must have {', '.join(sorted(known))}")
-    if epochs is not None:
-        settings["epochs"] = epochs
-    if settings["epochs"] < 1 or settings["batch"] < 2:
-        raise BadInput(f"epochs {settings['epochs']}, batch {settings['batch']}: at least 1 and 2")
-    return chosen, settings
 
 
 def _signature(config: dict[str, Any], seed: int, digest: str) -> str:
@@ -244,6 +231,10 @@ def _fit(
             nn.utils.clip_grad_norm_(decay + plain, settings["clip"])
             optimiser.step()
             total += loss.item()
+        if not all(bool(weight.isfinite().all()) for weight in decay + plain):
+            raise BadInput(
+                f"epoch {epoch}, loss {total / steps}: weights are not finite", hint="train with a lower rate"
+            )
         metrics = _validate(model, table, val, device)
         state["log"].append({"epoch": epoch, "loss": total / steps, **metrics, "seconds": time.monotonic() - began})
         if not metrics or metrics["mrr"] > state["best"]["metrics"].get("mrr", -1.0):

@@ -25,8 +25,10 @@ def first_ranks(scores: Scores, relevant: Relevance) -> NDArray[np.int64]:
     encoder that gives everything the same vector finds nothing.
 
     Raises:
-        ValueError: the shapes differ, or a query has nothing relevant.
+        ValueError: the shapes differ, a score is not finite, or a query has nothing relevant.
     """
+    if not np.isfinite(scores).all():  # NaN loses every comparison: it would come first
+        raise ValueError("scores must be finite")
     if scores.shape != relevant.shape or not relevant.any(axis=1).all():
         raise ValueError(
             f"scores {scores.shape}, relevant {relevant.shape}: equal shapes, a relevant column in each row"

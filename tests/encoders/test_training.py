@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import encoders
+from encoders.config import load_config
 from encoders.data import TrainItem
 from encoders.training import TrainReport, train
 from kg.errors import BadInput, BadPicture, NotFound
@@ -94,7 +95,7 @@ def test_test_items_are_not_opened_and_broken_ones_are_counted(
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"epochs": 0}, BadInput, "epochs 0"),
+        ({"epochs": 0}, BadInput, "training.epochs = 0"),
         ({"config": "nowhere"}, NotFound, "nowhere.*does not exist"),
         ({"config": "nowhere.json"}, NotFound, "nowhere.json"),
     ],
@@ -118,7 +119,7 @@ def test_unknown_encoder_and_foreign_config(items: list[TrainItem], tmp_path: Pa
         train("other", items, tmp_path, config="clip_style")
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "not JSON"), ("{}", "must have the parts")])
+@pytest.mark.parametrize(("text", "words"), [("{", "is no config"), ("{}", "encoder = {}: Field required")])
 def test_broken_config_file(items: list[TrainItem], tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "my.json").write_text(text)
     with pytest.raises(BadInput, match=words):
@@ -128,3 +129,12 @@ def test_broken_config_file(items: list[TrainItem], tmp_path: Path, text: str, w
 def test_too_few_items(items: list[TrainItem], features: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="1 items to train on"):
         run([item for item in items if item.part == "train"][:1], tmp_path, features)
+
+
+def test_weights_that_are_no_numbers_stop_the_training(items: list[TrainItem], features: Path, tmp_path: Path) -> None:
+    config = load_config("clip_style_tiny")
+    config["training"] |= {"rate": 1e18, "warmup": 0.0, "clip": 1e18}
+    (tmp_path / "wild.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match=r"epoch \d, .*weights are not finite"):
+        run(items, tmp_path / "out", features, config=tmp_path / "wild.json")
+    assert not (tmp_path / "out" / "config.json").exists()

@@ -41,9 +41,11 @@ def test_an_encoder_that_says_nothing_finds_nothing() -> None:
     assert metrics.hit(ranks, 1).sum() == 0
 
 
-def test_first_ranks_refuses_a_query_without_an_answer() -> None:
+def test_first_ranks_refuses_what_cannot_be_ranked() -> None:
     with pytest.raises(ValueError, match="a relevant column in each row"):
         metrics.first_ranks(np.zeros((1, 2)), np.zeros((1, 2), bool))
+    with pytest.raises(ValueError, match="finite"):
+        metrics.first_ranks(np.full((1, 2), np.nan), np.ones((1, 2), bool))
     with pytest.raises(ValueError, match="equal shapes"):
         metrics.first_ranks(np.zeros((1, 2)), np.ones((1, 3), bool))
 
