@@ -27,7 +27,6 @@ from workers.process import workers_alive
 
 __all__ = ["Check", "Report", "examine"]
 
-LABELS = ("Product", "Image", "Instance", "Entity")
 LITE_WARN, LITE_MOST = 30_000, 100_000  # instances: Milvus Lite walks all of them in every search
 DISK_LEAST = 1 << 30  # bytes
 PACKAGES = ("neo4j", "pymilvus", "milvus-lite", "arcadedb-embedded", "celery", "torch")
@@ -122,15 +121,15 @@ def _service(report: Report, name: str, service: dict[str, Any], *, started: boo
 
 def _graph(report: Report, stores: Stores) -> None:
     graph = stores.graph
-    counts = {row["label"]: row["nodes"] for row in graph.read(health.COUNT_NODES, labels=LABELS)}
-    holds = ", ".join(f"{counts.get(label, 0):,} {label}" for label in LABELS)
+    counts = {label: graph.read(statement)[0]["nodes"] for label, statement in health.COUNTS.items()}
+    holds = ", ".join(f"{nodes:,} {label}" for label, nodes in counts.items())
     report.checks.append(Check("graph", "answers", graph.address, f"{graph.engine} {graph.version}", holds))
     steps, done = pending(graph), applied(graph)
     state = f"{len(steps)} steps pending" if steps else "up to date"
     report.checks.append(Check("schema", state, version=f"V{max(done, default=0):03d}"))
     if steps:
         report.faults.append(f"schema: {len(steps)} migrations are pending: `skugraph migrate`")
-    if not counts.get("Product"):
+    if not counts["Product"]:
         report.faults.append("graph: it holds no product: `skugraph ingest TABLE --images PATH`")
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["COUNT_INSTANCES", "COUNT_NODES"]
+__all__ = ["COUNTS", "COUNT_INSTANCES"]
 
-# One row a label asked for in $labels: label, nodes (labels without a node are left out).
-COUNT_NODES = """
-MATCH (n)
-UNWIND labels(n) AS label
-WITH label WHERE label IN $labels
-RETURN label, count(*) AS nodes
-"""
+# By label, a statement of one row: nodes. Of one label each, so that a server answers from its own counts.
+COUNTS = {label: f"MATCH (n:{label}) RETURN count(n) AS nodes" for label in ("Product", "Image", "Instance", "Entity")}
 
 # One row a kind of instance (image, text): kind, instances.
 COUNT_INSTANCES = "MATCH (n:Instance) RETURN n.kind AS kind, count(*) AS instances"
