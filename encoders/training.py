@@ -231,11 +231,12 @@ def _fit(
             nn.utils.clip_grad_norm_(decay + plain, settings["clip"])
             optimiser.step()
             total += loss.item()
-        if not all(bool(weight.isfinite().all()) for weight in decay + plain):
-            raise BadInput(
-                f"epoch {epoch}, loss {total / steps}: weights are not finite", hint="train with a lower rate"
-            )
-        metrics = _validate(model, table, val, device)
+        if not math.isfinite(total):
+            raise BadInput(f"epoch {epoch}, loss {total / steps}: it must be finite", hint="train with a lower rate")
+        try:
+            metrics = _validate(model, table, val, device)
+        except ValueError as error:
+            raise BadInput(f"epoch {epoch}, loss {total / steps}: {error}", hint="train with a lower rate") from error
         state["log"].append({"epoch": epoch, "loss": total / steps, **metrics, "seconds": time.monotonic() - began})
         if not metrics or metrics["mrr"] > state["best"]["metrics"].get("mrr", -1.0):
             weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
