@@ -207,7 +207,7 @@ def served(settings: Settings) -> Iterator[Served]:
     """The API of this home: the one that runs already, or one for the time of the block."""
     running = Home(settings.home).read_run(RUN_NAME)
     if running is not None:
-        yield Served(running["url"], wait=lambda: None)
+        yield Served(running["url"], wait=lambda: None, ours=False)
         return
     with serving(settings) as started:
         yield started

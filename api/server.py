@@ -25,7 +25,7 @@ from kg.settings import Settings
 from kg.stores import open_stores, stop_stores
 from workers.process import start_worker
 
-__all__ = ["Served", "serving"]
+__all__ = ["Served", "address", "serving"]
 
 log = logging.getLogger("skugraph.up")
 
@@ -41,10 +41,12 @@ class Served:
     Attributes:
         url: where, without a slash at the end.
         wait: returns when the server ends by itself; Ctrl-C and SIGTERM raise KeyboardInterrupt out of it.
+        ours: this process serves it.
     """
 
     url: str
     wait: Callable[[], None]
+    ours: bool = True
 
 
 @contextmanager
@@ -88,7 +90,7 @@ def serving(settings: Settings, *, worker: bool = True) -> Iterator[Served]:
             if not thread.is_alive():
                 raise SkugraphError("the API could not be started", hint="its log says why")
             time.sleep(READY_POLL_S)
-        url = _address(settings.api_host, listener.getsockname()[1])
+        url = address(settings.api_host, listener.getsockname()[1])
         stack.callback(home.forget_run, RUN_NAME)
         home.write_run(RUN_NAME, url=url, token=app.state.backend.token)
         yield Served(url, lambda: _join(thread))
@@ -104,7 +106,7 @@ def _stop_server(server: uvicorn.Server, thread: threading.Thread) -> None:
     thread.join()
 
 
-def _address(host: str, port: int) -> str:
+def address(host: str, port: int) -> str:
     """What to type into a browser on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

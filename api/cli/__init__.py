@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -57,6 +58,7 @@ app.add_typer(admin.keys, name="keys")
 
 def main() -> None:
     """Entry point: 0 done, 1 failed, 2 bad input; an error is one line and a hint, never a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: everything is closed in order
     try:
         app()
     except SkugraphError as error:

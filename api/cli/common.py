@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ import typer
 from kg.errors import BadInput, SkugraphError
 from kg.settings import Settings, load_settings
 
-__all__ = ["HomeOption", "JsonOption", "emit", "fail", "interruptible", "open_settings", "progress", "say", "table"]
+__all__ = ["HomeOption", "JsonOption", "emit", "fail", "open_settings", "progress", "say", "table"]
 
 HomeOption = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="Home folder (default ~/.skugraph, or SKUGRAPH_HOME)")
@@ -89,14 +88,6 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, int, int | None]
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does: everything in it is closed in order, and that is no failure."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with suppress(KeyboardInterrupt):
-        yield
 
 
 def fail(error: SkugraphError, *, as_json: bool) -> int:

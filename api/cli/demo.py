@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api.cli.catalogue import column_map
-from api.cli.common import HomeOption, JsonOption, emit, interruptible, open_settings, progress, say
+from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress, say
 from api.cli.search import print_reply
 
 __all__ = ["demo"]
@@ -36,39 +37,44 @@ def demo(
     """
     from api import demo as tour_of
     from api.client import ask_search
+    from api.server import address
     from kg.stores import open_stores
 
     serve = sys.stdout.isatty() and not as_json if serve is None else serve
-    # Without an audience any free port will do, so a demo never fails because 8765 is taken.
-    settings = open_settings(home, api_port=None if serve else 0)
+    configured = open_settings(home)
+    # Without an audience any free port will do, so that a demo does not fail because the port is taken.
+    settings = configured if serve else configured.model_copy(update={"api_port": 0})
     tour = tour_of.Tour(lambda line: None if as_json else say(line), lambda: progress(quiet=as_json))
     searches, first_result_s = [], 0.0
-    with interruptible():
-        if data is None:
-            catalogue = tour_of.sample(settings, tour)
-        else:
-            columns, shown = column_map(data, map)
-            tour.tell(shown)
-            catalogue = tour_of.Catalogue(data, images, columns)
-        with tour_of.served(settings) as served, open_stores(settings) as stores:
-            tour_of.prepare(stores, catalogue, tour)
-            for example in tour_of.search_examples(stores, catalogue):
-                reply = ask_search(settings, example.request)
-                first_result_s = first_result_s or round(tour.seconds(), 1)
-                found = reply.model_dump(mode="json")
-                searches.append({"title": example.title, "command": example.command, "reply": found})
-                if not as_json:
-                    say(f"\n{example.title}: {example.command}", style="bold cyan")
-                    print_reply(reply)
+    if data is None:
+        catalogue = tour_of.sample(settings, tour)
+    else:
+        columns, shown = column_map(data, map)
+        tour.tell(shown)
+        catalogue = tour_of.Catalogue(data, images, columns)
+    with tour_of.served(settings) as served, open_stores(settings) as stores:
+        tour_of.prepare(stores, catalogue, tour)
+        for example in tour_of.search_examples(stores, catalogue):
+            reply = ask_search(settings, example.request)
+            first_result_s = first_result_s or round(tour.seconds(), 1)
+            found = reply.model_dump(mode="json")
+            searches.append({"title": example.title, "command": example.command, "reply": found})
+            if not as_json:
+                say(f"\n{example.title}: {example.command}", style="bold cyan")
+                print_reply(reply)
 
-            def page() -> None:
-                say(f"\nfirst result after {first_result_s:.1f} s")
-                if serve:
-                    say(f"web page: {served.url} (Ctrl-C stops)")
-                else:
-                    say(f"web page: `skugraph up --home {settings.home}` serves it")
+        def page() -> None:
+            say(f"\nfirst result after {first_result_s:.1f} s")
+            if not served.ours:
+                say(f"web page: {served.url}")
+            elif serve:
+                say(f"web page: {served.url} (Ctrl-C stops)")
+            else:
+                later = address(configured.api_host, configured.api_port)
+                say(f"web page: `skugraph up --home {settings.home}` serves it at {later}")
 
-            document = {"steps": tour.steps, "first_result_s": first_result_s, "searches": searches}
-            emit(document | ({"url": served.url} if serve else {}), as_json, page)
-            if serve:
+        document = {"steps": tour.steps, "first_result_s": first_result_s, "searches": searches}
+        emit(document | ({"url": served.url} if serve or not served.ours else {}), as_json, page)
+        if serve:
+            with suppress(KeyboardInterrupt):
                 served.wait()

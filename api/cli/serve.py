@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from api.cli.common import HomeOption, JsonOption, emit, interruptible, open_settings
+from api.cli.common import HomeOption, JsonOption, emit, open_settings
 
 __all__ = ["up"]
 
@@ -27,6 +28,6 @@ def up(
     from api.server import serving
 
     settings = open_settings(home, api_host=host, api_port=port)
-    with interruptible(), serving(settings, worker=worker) as served:
+    with suppress(KeyboardInterrupt), serving(settings, worker=worker) as served:
         emit({"ready": served.url}, as_json, lambda: print(f"ready {served.url}", flush=True))
         served.wait()
