@@ -33,7 +33,7 @@ def needs(scope: Scope) -> Any:  # what Depends gives is of use to fastapi only
 
     def check(request: Request, server: UseBackend, bearer: Bearer) -> None:
         token = bearer.credentials if bearer else ""
-        own = bool(server.token) and hmac.compare_digest(token, server.token)
+        own = bool(server.token) and hmac.compare_digest(token.encode(), server.token.encode())
         client = request.client.host if request.client else "unknown"
         if server.keys is None:
             _same_origin(request, server)

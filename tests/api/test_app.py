@@ -228,6 +228,7 @@ def test_keys_open_what_their_scope_covers(embedded: Stores, tmp_path: Path) -> 
             assert answer.headers["www-authenticate"] == "Bearer"
             refused(client.get("/metrics"), 401, "unauthorised")
             assert client.get("/healthz").status_code == client.get("/").status_code == 200
+            refused(client.get("/v1/jobs", headers={"Authorization": b"Bearer gu\xe9ss"}), 401, "unauthorised")
             as_key = {scope: {"Authorization": f"Bearer {token}"} for scope, token in tokens.items()}
             assert client.get("/v1/jobs", headers=as_key["read"]).status_code == 200
             refused(client.post("/v1/jobs", json=job, headers=as_key["read"]), 403, "forbidden")
