@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.installed
-EXTRAS := embedded,encoders,offline,fast,test,dev
+EXTRAS := embedded,encoders,offline,fast,redis,test,dev
 ARGS   ?=
 
 .PHONY: demo test test-servers check bench clean help

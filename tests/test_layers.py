@@ -36,7 +36,9 @@ def test_imports_point_one_way(package: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("module", ["kg.stores", "kg.catalogue.ingest", "api.app", "api.cli", "workers.app", "encoders"])
+@pytest.mark.parametrize(
+    "module", ["kg.stores", "kg.catalogue.ingest", "api.app", "api.cli", "workers.app", "encoders"]
+)
 def test_import_does_not_load_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'milvus_lite' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
