@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from kg.catalogue.fetch import fetch
 from kg.errors import BadPicture, TooLarge
@@ -30,7 +30,7 @@ from kg.settings import Settings
 
 __all__ = ["WEB", "Pictures", "decode"]
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # an MPO comes as a JPEG
 WEB = ("http://", "https://")  # what a picture elsewhere begins with
 # Pillow warns above a limit of its own; ours is lower or meant so, and it is an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -234,6 +234,8 @@ def _opened(data: bytes, name: str, max_pixels: int) -> Iterator[Image.Image]:
         raise
     except Image.DecompressionBombError as error:
         raise TooLarge(f"picture {name}: {error}, the limit is {max_pixels / 1e6:g} megapixels") from error
+    except UnidentifiedImageError as error:
+        raise BadPicture(f"picture {name} cannot be decoded: it is none of {', '.join(FORMATS)}") from error
     # Decoders raise what they like on broken data (OSError, SyntaxError, struct.error, IndexError, …).
     except Exception as error:
         raise BadPicture(f"picture {name} cannot be decoded: {error or type(error).__name__}") from error

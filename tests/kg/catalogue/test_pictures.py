@@ -134,8 +134,13 @@ def test_every_mode_becomes_rgb() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not a picture", RED[:60], b"\xff\xd8\xff\xe0" + b"\0" * 50, b"%!PS-Adobe"])
 def test_broken_pictures(data: bytes) -> None:
-    with pytest.raises(BadPicture, match="picture x cannot be decoded"):
+    with pytest.raises(BadPicture, match=r"picture x cannot be decoded: (it is none of JPEG, PNG|[a-z ]*truncated)"):
         decode(data, name="x")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_every_format_is_read(format: str) -> None:
+    assert decode(encoded(Image.new("RGB", (8, 6), "red"), format), name="x").size == (8, 6)
 
 
 def test_measuring_finds_a_jpeg_that_is_cut_short(pictures: Pictures, tmp_path: Path) -> None:
