@@ -8,11 +8,12 @@ file and the rest goes on. Each chunk is one transaction: killed anywhere and ru
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -87,6 +88,8 @@ def ingest(
         StoreDown: the graph does not answer; run it again later.
     """
     started = time.monotonic()
+    if rejects is not None and rejects.resolve() == table.resolve():
+        raise BadInput(f"the rejects file {rejects} is the table itself")
     column_map.check(table_columns(table)[0])
     images = table.parent if images is None else images
     if not str(images).startswith(WEB) and not Path(images).exists():
@@ -153,19 +156,38 @@ class _Rejects:
         self.path, self.count, self.nameless = path, 0, False
         self._file: IO[str] | None = None
         if path:
-            path.unlink(missing_ok=True)
+            with self._writable():
+                path.unlink(missing_ok=True)
+                if not path.parent.is_dir():
+                    raise NotADirectoryError(0, f"{path.parent} is not a folder")
+
+    @contextmanager
+    def _writable(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BadInput(f"the rejects file {self.path} cannot be written: {error.strerror}") from error
 
     def add(self, line: int, id: str, error: BadRecord) -> None:
         self.count += 1
         self.nameless = self.nameless or not id
         if self.path:
-            self._file = self._file or self.path.open("w", encoding="utf-8")
-            entry = {"line": line, "id": id, "field": error.field, "value": error.value, "rule": error.rule}
+            if self._file is None:
+                with self._writable():  # halves of surrogate pairs are written as escapes
+                    self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+            entry = {"line": line, "id": id, "field": error.field, "value": _strict(error.value), "rule": error.rule}
             self._file.write(json.dumps(entry, ensure_ascii=False, default=str) + "\n")
 
     def close(self) -> None:
         if self._file:
             self._file.close()
+
+
+def _strict(value: Any) -> Any:
+    """NaN and infinities, which JSON does not know, as text."""
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _Reading:

@@ -125,13 +125,16 @@ def _jsonl(path: Path, on_bad: OnBad) -> Iterator[tuple[int, Row]]:
                 value = json.loads(raw.decode("utf-8-sig" if line == 1 else "utf-8"))
             except UnicodeDecodeError as error:
                 on_bad(line, BadRecord("row", repr(raw[:200])[2:-1], f"not valid UTF-8 at byte {error.start}"))
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:  # also a number too long, lists too deep
                 on_bad(line, BadRecord("row", raw[:200].decode("utf-8", "replace"), f"not JSON: {error}"))
             else:
-                if isinstance(value, dict):
-                    yield line, _flat(value)
-                else:
+                row = _flat(value) if isinstance(value, dict) else None
+                if row is None:
                     on_bad(line, BadRecord("row", value, "not a JSON object"))
+                elif bad := next((name for name, cell in row.items() if _escaped(name + cell)), None):
+                    on_bad(line, BadRecord(bad, row[bad], "half of a surrogate pair, which is no character"))
+                else:
+                    yield line, row
 
 
 def _parquet(path: Path) -> Any:
@@ -176,7 +179,7 @@ def _text(value: Any) -> str:
 
 
 def _escaped(cell: str) -> bool:
-    return not cell.isascii() and any("\udc80" <= letter <= "\udcff" for letter in cell)
+    return not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell)
 
 
 def _raise(line: int, error: BadRecord) -> None:

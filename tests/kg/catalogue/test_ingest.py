@@ -169,6 +169,24 @@ def test_every_bad_row_is_named_and_the_rest_goes_on(stores: Stores, tmp_path: P
     assert not wrong_counts(stores.graph)
 
 
+def test_a_rejects_file_that_cannot_be_is_refused_and_the_table_stays(engine: Stores, tmp_path: Path) -> None:
+    table = write_table(tmp_path, [row(0)])
+    for rejects, says in [
+        (tmp_path / "." / table.name, "is the table itself"),
+        (tmp_path, "cannot be written"),
+        (tmp_path / "nowhere" / "x.jsonl", "cannot be written: .*nowhere"),
+    ]:
+        with pytest.raises(BadInput, match=says):
+            ingest(engine, table, tmp_path, MAP, rejects=rejects)
+    assert table.is_file()
+
+
+def test_rejects_are_strict_json(stores: Stores, tmp_path: Path) -> None:
+    table = write_table(tmp_path, [row(0, price="1e400"), row(1, box="nan 0 1 1")])
+    ingest(stores, table, tmp_path, MAP, rejects=tmp_path / "rejects.jsonl")
+    assert [entry["value"] for entry in rejected(tmp_path / "rejects.jsonl")] == ["inf", ["nan", 0, 1, 1]]
+
+
 def test_a_rejected_row_leaves_the_product_as_it_was(stores: Stores, tmp_path: Path) -> None:
     ingest(stores, write_table(tmp_path, [row(0), row(1)]), tmp_path, MAP)
     before = dump(stores.graph, revisions=True)

@@ -62,6 +62,13 @@ def test_jsonl(tmp_path: Path) -> None:
     assert [line for line, _ in bad] == [3, 4, 5]
 
 
+def test_json_that_is_no_text_or_too_much(tmp_path: Path) -> None:
+    half, long, deep = rb'{"id": "a", "t": "x\ud800"}', b'{"id": ' + b"9" * 5000 + b"}", b"[" * 100_000
+    rows, bad = read(write(tmp_path / "a.jsonl", b"\n".join([half, long, deep, b'{"id": "b"}'])))
+    assert rows == [(4, {"id": "b"})]
+    assert [(line, error.field) for line, error in bad] == [(1, "t"), (2, "row"), (3, "row")]
+
+
 def test_parquet(tmp_path: Path) -> None:
     table = pa.table({"id": [1, 2], "price": [1.5, float("nan")], "tags": [["a"], None]})
     pq.write_table(table, tmp_path / "a.parquet")
