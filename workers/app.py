@@ -6,15 +6,19 @@ job's id: the job in the graph says what is to do, so a lost or repeated message
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 from celery import Celery
+from kombu.exceptions import OperationalError
 
+from kg.errors import StoreDown
 from kg.home import Home
 from kg.settings import Settings
 
-__all__ = ["QUEUES", "TASKS", "make_app"]
+__all__ = ["QUEUES", "TASKS", "broker_down", "make_app"]
 
 QUEUES = ("ingest", "decode", "encode", "graph")
 TASKS = {"embed": "encode", "relate": "graph"}  # kind of job, also the task's name → its queue
@@ -54,3 +58,12 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
     )
     return app
+
+
+@contextmanager
+def broker_down(app: Celery) -> Iterator[None]:
+    """Say `StoreDown` where the broker does not answer, with its address but not its password."""
+    try:
+        yield
+    except (OperationalError, OSError) as error:
+        raise StoreDown("broker", app.connection_for_write().as_uri(), str(error)) from error

@@ -19,13 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from kombu.exceptions import OperationalError
-
-from kg.errors import JobError, NotFound, StoreDown
+from kg.errors import JobError, NotFound
 from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS
 from kg.processes import alive
 from kg.stores import Stores
-from workers.app import make_app
+from workers.app import broker_down, make_app
 
 __all__ = [
     "Job",
@@ -212,10 +210,8 @@ def enqueue(stores: Stores, job: Job) -> None:
         StoreDown: the broker does not answer.
     """
     app = make_app(stores.settings)
-    try:
+    with broker_down(app):
         app.send_task(job.kind, args=[job.id], retry=False)
-    except (OperationalError, OSError) as error:
-        raise StoreDown("broker", app.connection_for_write().as_uri(), str(error)) from error
 
 
 def is_orphan(job: Job) -> bool:

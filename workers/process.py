@@ -21,7 +21,7 @@ from kg.home import Home
 from kg.processes import spawn, tail
 from kg.settings import Settings, load_settings
 from kg.stores import Stores, open_stores
-from workers.app import QUEUES, make_app
+from workers.app import QUEUES, broker_down, make_app
 from workers.lease import rescue
 
 __all__ = ["environment", "main", "start_worker", "workers_alive"]
@@ -54,13 +54,19 @@ def start_worker(settings: Settings, *, timeout_s: float = 120) -> subprocess.Po
 
 def workers_alive(settings: Settings) -> list[dict[str, Any]]:
     """Workers of this home on this machine: pid, since (epoch seconds), queues; with a broker of one's own also those
-    elsewhere that answer, by name."""
+    elsewhere that answer, by name.
+
+    Raises:
+        StoreDown: a broker of one's own that does not answer.
+    """
     home = Home(settings.home)
     names = sorted(path.stem for path in home.run.glob(f"{RUN}-*.json")) if home.run.is_dir() else []
     found = [state for name in names if (state := home.read_run(name)) is not None]
     if settings.broker_url is not None:
         local = {worker["worker"] for worker in found}
-        answers = make_app(settings).control.ping(timeout=1)
+        app = make_app(settings)
+        with broker_down(app):
+            answers = app.control.ping(timeout=1)
         found += [{"worker": name, "pid": None} for answer in answers for name in answer if name not in local]
     return found
 

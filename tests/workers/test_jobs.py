@@ -27,6 +27,7 @@ from workers.jobs import (
     wait,
 )
 from workers.lease import claim, note, rescue
+from workers.process import workers_alive
 
 
 @pytest.fixture
@@ -126,3 +127,5 @@ def test_a_broker_that_is_not_there_is_named(stores: Stores, tmp_path: Path) -> 
     with pytest.raises(StoreDown, match=r"broker store at redis://.*127\.0\.0\.1:9") as caught:
         submit(Stores(away, stores.graph, stores.vectors_uri), tmp_path)
     assert "s3cret" not in str(caught.value)
+    with pytest.raises(StoreDown, match="broker store at"):
+        workers_alive(away)
