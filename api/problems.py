@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from kg.errors import (
@@ -50,7 +51,7 @@ def status_of(error: SkugraphError) -> int:
 
 def problem(
     status: int, code: str, detail: str, *, hint: str = "", headers: dict[str, str] | None = None, **extra: object
-) -> JSONResponse:
+) -> Response:
     """One problem document; `extra` are its extension members."""
     body = {
         "type": f"urn:skugraph:error:{code}",
@@ -61,10 +62,11 @@ def problem(
     if hint:
         body["hint"] = hint
     body |= {name: value for name, value in extra.items() if name not in body}
-    return JSONResponse(jsonable_encoder(body), status, headers, media_type="application/problem+json")
+    # Escaped, since what was refused may be half of a surrogate pair, which is no UTF-8.
+    return Response(json.dumps(jsonable_encoder(body)), status, headers, media_type="application/problem+json")
 
 
-def as_problem(error: SkugraphError, **extra: object) -> JSONResponse:
+def as_problem(error: SkugraphError, **extra: object) -> Response:
     """The problem document of an error; where waiting helps it says how long."""
     headers = {}
     if isinstance(error, Unauthorised):
@@ -79,21 +81,22 @@ def as_problem(error: SkugraphError, **extra: object) -> JSONResponse:
 def install(app: FastAPI) -> None:
     """Turn every way a request can fail into a problem document."""
 
-    async def skugraph(request: Request, error: Exception) -> JSONResponse:
+    async def skugraph(request: Request, error: Exception) -> Response:
         assert isinstance(error, SkugraphError)
         return as_problem(error, instance=request.url.path, request_id=request.state.request_id)
 
-    async def validation(request: Request, error: Exception) -> JSONResponse:
+    async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         errors = [
-            {"field": ".".join(map(str, e["loc"])), "rule": e["msg"], "value": e.get("input")} for e in error.errors()
+            {"field": ".".join(map(str, e["loc"])), "rule": e["msg"], "value": repr(e.get("input"))[:200]}
+            for e in error.errors()
         ]
         first = errors[0]
-        detail = f"{first['field']} = {first['value']!r:.200}: {first['rule']}"
+        detail = f"{first['field']} = {first['value']}: {first['rule']}"
         extra = {"instance": request.url.path, "request_id": request.state.request_id, "errors": errors}
         return problem(400, BadInput.code, detail, hint="/docs shows every field with an example", **extra)
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         headers = dict(error.headers) if error.headers else None

@@ -93,7 +93,7 @@ async def asked(request: Request) -> SearchRequest:
 def _parsed(text: str | bytes) -> dict:
     try:
         fields = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"the request is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise BadInput(f"the request is a JSON {type(fields).__name__}: it must be an object")

@@ -178,6 +178,9 @@ def test_bodies_that_are_no_search(api: TestClient) -> None:
     refused(api.post("/v1/search", files={"photo": b"x"}), 400, "bad-input")
     refused(api.post("/v1/search", files={"image": b"not a picture"}), 422, "bad-picture")
     refused(api.post("/v1/cypher", json={"query": 1}), 400, "bad-input")
+    refused(api.post("/v1/search", content=b"[" * 100_000, headers=json_type), 400, "bad-input")
+    for body in (b'{"query": NaN}', rb'{"query": "\ud800"}', rb'{"query": "RETURN 1", "\ud800": 1}'):
+        refused(api.post("/v1/cypher", content=body, headers=json_type), 400, "bad-input")
     refused(api.post("/v1/search", content=b" " * 26_000_000, headers=json_type), 413, "too-large")
     refused(api.post("/v1/search", content=iter([b"{}"]), headers=json_type), 411, "length-required")
     refused(api.get("/v1/nothing"), 404, "not-found")
