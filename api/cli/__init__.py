@@ -72,6 +72,6 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("SKUGRAPH_LOG_LEVEL") == "DEBUG":
             raise
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
-        print("hint: this is a bug; SKUGRAPH_LOG_LEVEL=DEBUG shows where", file=sys.stderr)
-        sys.exit(1)
+        hint = "this is a bug; SKUGRAPH_LOG_LEVEL=DEBUG shows where"
+        bug = SkugraphError(f"{type(error).__name__}: {error}", hint=hint)
+        sys.exit(fail(bug, as_json="--json" in sys.argv))

@@ -84,5 +84,12 @@ def column_map(table: Path, named: str | None) -> tuple[ColumnMap, str]:
     guessed = ColumnMap.guess(*table_columns(table))
     text = guessed.to_toml()
     draft = table.with_name(f"{table.name}.map.toml")
-    draft.write_text(text, encoding="utf-8")
-    return guessed, f"no --map: guessed this one, to be edited in {draft}\n\n{text}"
+    try:
+        with draft.open("x", encoding="utf-8") as file:
+            file.write(text)
+        where = f"to be edited in {draft}"
+    except FileExistsError:  # it may have been edited since
+        where = f"{draft} is left as it is: --map uses it"
+    except OSError as error:
+        where = f"{draft} cannot be written: {error.strerror}"
+    return guessed, f"no --map: guessed this one ({where})\n\n{text}"

@@ -121,3 +121,7 @@ def test_a_guessed_map_is_shown_and_written_for_editing(stores: Stores, tmp_path
     assert 'title = "product name"' in done.stdout
     assert 'title = "product name"' in draft.read_text()
     assert answer("ingest", table, "--map", draft, settings=stores.settings)["unchanged"] == 2
+    draft.write_text("# edited")
+    again = skugraph("ingest", table, settings=stores.settings, cwd=tmp_path)
+    assert "is left as it is" in again.stdout
+    assert draft.read_text() == "# edited"
