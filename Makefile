@@ -4,6 +4,8 @@ BIN    := .venv/bin
 READY  := .venv/.installed
 EXTRAS := embedded,encoders,offline,fast,redis,test,dev
 ARGS   ?=
+# Tests wait for processes more than they compute. One file's tests stay together: they share its stores.
+PARALLEL ?= -n 3 --dist loadfile
 
 .PHONY: demo test test-servers check bench clean help
 .DEFAULT_GOAL := help
@@ -22,10 +24,10 @@ demo: $(READY)  ## sample catalogue: ingest, train, embed, search
 	$(BIN)/skugraph demo $(ARGS)
 
 test: $(READY)  ## default tiers: embedded stores and a real worker process included
-	$(BIN)/python -m pytest -m "not neo4j and not milvus_server and not redis and not gpu and not browser" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not neo4j and not milvus_server and not redis and not gpu and not browser" $(ARGS)
 
 test-servers: $(READY)  ## the same tests on genuine servers (README: how to name them)
-	$(BIN)/python -m pytest -m "neo4j or milvus_server or redis or browser" $(ARGS)
+	$(BIN)/python -m pytest $(if $(SKUGRAPH_TEST_NEO4J_URI),,$(PARALLEL)) -m "neo4j or milvus_server or redis or browser" $(ARGS)
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .
