@@ -22,7 +22,7 @@ from kg.errors import BadInput, JobError, SkugraphError
 from kg.home import CLIENTS_LOCK, Home, try_lock
 from kg.processes import stop
 from kg.settings import Settings
-from kg.stores import open_stores, stop_stores
+from kg.stores import open_stores, revive_stores, stop_stores
 from workers.process import start_worker
 
 __all__ = ["Served", "address", "serving"]
@@ -30,7 +30,7 @@ __all__ = ["Served", "address", "serving"]
 log = logging.getLogger("skugraph.up")
 
 READY_POLL_S = 0.1
-WATCH_S = 1.0  # how often the worker is looked at
+WATCH_S = 1.0  # how often the worker and the supervisor are looked at
 RESTART_S = 5.0  # before another one is started
 
 
@@ -72,6 +72,9 @@ def serving(settings: Settings, *, worker: bool = True) -> Iterator[Served]:
         stack.callback(_stop_idle_stores, home)
         listener = stack.enter_context(_listen(settings.api_host, settings.api_port))
         stack.enter_context(open_stores(settings))
+        supervised = StoresKeeper(settings)
+        supervised.start()
+        stack.callback(supervised.stop)
         keeper = WorkerKeeper(settings)
         if worker:
             keeper.start()
@@ -144,6 +147,27 @@ class WorkerKeeper(threading.Thread):
                     return
                 log.error("the worker ended with status %s; starting another", process.returncode)
             self._stopping.wait(RESTART_S)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+
+class StoresKeeper(threading.Thread):
+    """Brings the embedded stores back when their supervisor died: it heals both servers, and who heals it is here."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(name="stores-keeper", daemon=True)
+        self.settings, self._stopping = settings, threading.Event()
+
+    def run(self) -> None:
+        while not self._stopping.wait(WATCH_S):
+            try:
+                if revive_stores(self.settings):
+                    log.error("the supervisor of the embedded stores was gone; another was started")
+            except SkugraphError as error:
+                log.error("%s", error)
+                self._stopping.wait(RESTART_S)
 
     def stop(self) -> None:
         self._stopping.set()

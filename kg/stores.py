@@ -25,7 +25,7 @@ from kg.settings import Settings
 if TYPE_CHECKING:
     from kg.vectors.client import VectorStore
 
-__all__ = ["Stores", "open_stores", "running", "stop_stores"]
+__all__ = ["Stores", "open_stores", "revive_stores", "running", "stop_stores"]
 
 PACKAGES = str(Path(__file__).parents[1])  # a source tree that is not installed works too
 START_S = 180.0  # longest start of both servers
@@ -96,6 +96,19 @@ def running(home: Home) -> dict[str, Any] | None:
     """The embedded services by name ("graph", "vectors"): uri, pid, restarts, log; None when no supervisor runs."""
     state = home.read_run(STORES_RUN)
     return None if state is None else state["services"]
+
+
+def revive_stores(settings: Settings) -> bool:
+    """For who keeps the stores open: start the embedded ones again if their supervisor is gone; True when it was.
+
+    Raises:
+        StoreDown: they do not start.
+    """
+    home = Home(settings.home)
+    if (settings.graph_uri and settings.vectors_uri) or running(home) is not None:
+        return False
+    _start(settings, home)
+    return True
 
 
 def stop_stores(home: Home, *, timeout_s: float = 60) -> bool:

@@ -75,6 +75,13 @@ def test_up_serves_heals_and_stops_everything(settings: Settings, up: subprocess
     os.kill(worker["pid"], signal.SIGKILL)
     until(lambda: [found["pid"] for found in workers_alive(settings)] not in ([], [worker["pid"]]))
 
+    supervisor = Home(settings.home).read_run("stores")
+    assert supervisor is not None
+    os.kill(supervisor["pid"], signal.SIGKILL)
+    until(lambda: httpx.get(f"{url}/readyz", timeout=60).status_code == 503)
+    until(lambda: httpx.get(f"{url}/readyz", timeout=60).is_success)
+    assert [hit["product"]["id"] for hit in answer("search", "bottle", settings=settings)["hits"]] == ["1"]
+
     children = psutil.Process(up.pid).children(recursive=True)
     up.send_signal(signal.SIGTERM)
     assert up.wait(60) == 0
