@@ -81,7 +81,10 @@ class Filters(BaseModel):
     def _whole_seconds(cls, value: datetime | None) -> datetime | None:
         if value is None:
             return None
-        value = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        try:
+            value = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).replace(microsecond=0)
+        except OverflowError as error:
+            raise ValueError("lies outside of the years 1 to 9999 in UTC") from error
         if value.timestamp() <= 0:  # 0 stands for "unknown" beside the vectors
             raise ValueError("must be later than 1970-01-01T00:00:00Z")
         return value

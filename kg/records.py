@@ -95,15 +95,22 @@ class Product(_Record):
     currency: Annotated[str, StringConstraints(to_upper=True, pattern=r"^([A-Z]{3})?$")] = ""
     identity: str = ""
     updated_at: datetime | None = None
-    brand: str = ""
+    brand: Annotated[str, StringConstraints(max_length=200)] = ""
     category: tuple[Name, ...] = ()  # from the root down
-    attributes: tuple[tuple[str, str], ...] = ()  # (type, value)
+    attributes: tuple[tuple[str, Annotated[str, StringConstraints(max_length=200)]], ...] = ()  # (type, value)
     pictures: tuple[Picture, ...] = ()
 
     @field_validator("updated_at")
     @classmethod
     def _zoned(cls, value: datetime | None) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        if value is None:
+            return None
+        value = value if value.tzinfo else value.replace(tzinfo=UTC)
+        try:
+            value.astimezone(UTC)
+        except OverflowError as error:  # a graph takes it, and its driver then cannot read it
+            raise ValueError("lies outside of the years 1 to 9999 in UTC") from error
+        return value
 
     @property
     def text(self) -> str:

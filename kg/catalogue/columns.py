@@ -163,8 +163,7 @@ class ColumnMap(BaseModel):
             entities = product.entities()
         except ValidationError as error:
             first = error.errors()[0]
-            field = str(first["loc"][0]) if first["loc"] else "row"
-            raise BadRecord(field, first.get("input"), first["msg"]) from error
+            raise BadRecord(_field(first["loc"], values), first.get("input"), first["msg"]) from error
         for name in ("id", "seller", "identity"):
             _fits(name, getattr(product, name), WIDTHS[name])
         for entity, _ in entities:
@@ -201,6 +200,13 @@ class ColumnMap(BaseModel):
         if any(box and not reference for reference, box in pairs):
             raise BadRecord("boxes", boxes, "a box without its picture")
         return [{"uri": reference, "box": _box(box) if box else None} for reference, box in pairs if reference]
+
+
+def _field(place: tuple[int | str, ...], values: Mapping[str, Any]) -> str:
+    """The field of the map that gave the value at this place of a product."""
+    if place[:1] == ("attributes",):
+        return str(values["attributes"][place[1]][0])
+    return "boxes" if "box" in place else str(place[0]) if place else "row"
 
 
 def _each_in(names: Iterable[str], known: Sequence[str], what: str) -> None:
