@@ -19,6 +19,7 @@ from kg.errors import BadPicture, TooLarge
 __all__ = ["fetch"]
 
 MAX_HOPS = 5
+NAT64 = ipaddress.ip_network("64:ff9b::/96")  # gateways pass these on to the IPv4 address in the last 32 bits
 
 
 def fetch(url: str, *, max_bytes: int, timeout_s: float, private: bool = False) -> bytes:
@@ -51,7 +52,7 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float, private: bool = False) 
                     if reply.status_code != 200:
                         raise BadPicture(f"picture {url}: the server answers {reply.status_code}")
                     return _body(reply, url, max_bytes, deadline)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise BadPicture(f"picture {url}: {type(error).__name__} {error}") from error
     raise BadPicture(f"picture {url}: more than {MAX_HOPS} redirects")
 
@@ -62,7 +63,7 @@ def _pinned(client: httpx.Client, url: httpx.URL, private: bool) -> httpx.Reques
         raise BadPicture(f"picture {url}: not an http or https address")
     try:
         found = socket.getaddrinfo(url.host, url.port or url.scheme, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError, OverflowError) as error:  # also a label too long, a port that is none
         raise BadPicture(f"picture {url}: {url.host} does not resolve ({error})") from error
     addresses = [ipaddress.ip_address(str(address[0]).split("%")[0]) for *_, address in found]
     if not private and (bad := next((a for a in addresses if not _public(a)), None)):
@@ -81,6 +82,8 @@ def _pinned(client: httpx.Client, url: httpx.URL, private: bool) -> httpx.Reques
 
 def _public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    if address in NAT64:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.is_global and not address.is_multicast and (inner is None or _public(inner))
 
 

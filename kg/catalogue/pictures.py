@@ -196,6 +196,8 @@ class Pictures:
             return path.stat()
         except OSError as error:
             raise BadPicture(f"picture {path}: {error.strerror}") from error
+        except ValueError as error:  # a zero byte in the name
+            raise BadPicture(f"picture {str(path)!r}: {error}") from error
 
     def _check_bytes(self, uri: str, size: int) -> None:
         if size > self.max_bytes:

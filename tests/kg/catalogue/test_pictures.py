@@ -93,6 +93,9 @@ def test_missing_pictures_are_named(pictures: Pictures, tmp_path: Path) -> None:
         for look in (pictures.signature, pictures.read, pictures.open):
             with pytest.raises(BadPicture, match=name):
                 look(uri)
+    for look in (pictures.signature, pictures.read, pictures.open):
+        with pytest.raises(BadPicture, match="null byte"):
+            look(pictures.locate(tmp_path, "a\0.png"))
 
 
 def test_upright_box_and_its_limits(pictures: Pictures, tmp_path: Path) -> None:
@@ -228,11 +231,14 @@ def test_fetch_refuses(web: http.server.ThreadingHTTPServer) -> None:
         fetch(f"{base}{'/to/' * 9}/red.png", **options)
     with pytest.raises(BadPicture, match="not an http or https address"):
         fetch(f"{base}/to/file:///etc/passwd", **options)
+    for host in ("a" * 64 + ".example", "a..b", "\ud800"):
+        with pytest.raises(BadPicture):
+            fetch(f"http://{host}/red.png", **options)
 
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "0.0.0.0", "2130706433"],
+    ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.0.0.1", "0.0.0.0", "[64:ff9b::a00:1]", "2130706433"],
 )
 def test_private_addresses_are_refused(web: http.server.ThreadingHTTPServer, host: str) -> None:
     with pytest.raises(BadPicture, match="not a public address"):
