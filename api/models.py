@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
@@ -94,7 +95,7 @@ class SearchRequest(_Model):
     @field_validator("box")
     @classmethod
     def _ordered(cls, box: Box | None) -> Box | None:
-        if box is not None and not (0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+        if box is not None and not (all(map(math.isfinite, box)) and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
             raise ValueError("a box is x1, y1, x2, y2 in pixels with 0 <= x1 < x2 and 0 <= y1 < y2")
         return box
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
@@ -48,11 +48,19 @@ def needs(scope: Scope) -> Any:  # what Depends gives is of use to fastapi only
 def _same_origin(request: Request, server: Backend) -> None:
     """Without keys only this machine's own pages may ask: no other site's script, and no name rebound to loopback."""
     host = request.headers.get("host", "")
-    if is_loopback(server.settings.api_host) and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+    if is_loopback(server.settings.api_host) and not is_loopback(_split(f"//{host}").hostname or ""):
         raise Forbidden(f"host {host!r}: an API without keys answers to loopback names only")
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _split(origin).netloc != host:
         raise Forbidden(f"origin {origin!r}: an API without keys answers its own pages only")
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of an address; none of what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 Read = needs("read")

@@ -164,6 +164,8 @@ def test_generations_and_jobs(shop: TestClient) -> None:
         ({"filters": {"colr": "red"}}, "bad-filter", "colr"),
         ({"filters": {"min_price": "cheap"}}, "bad-filter", "min_price"),
         ({"text": "soap", "k": 1001}, "bad-input", "search_max_k"),
+        ({"filters": {"updated_since": "9999-12-31T23:59:59-12:00"}}, "bad-filter", "years 1 to 9999"),
+        ({"image": "", "box": [0, 0, "Infinity", 1]}, "bad-input", "a box is"),
         ([], "bad-input", "object"),
     ],
 )
@@ -243,7 +245,10 @@ def test_keys_open_what_their_scope_covers(embedded: Stores, tmp_path: Path) -> 
             keys.revoke(f"{tmp_path.name}-{scope}")
 
 
-@pytest.mark.parametrize("headers", [{"Host": "shop.evil.example"}, {"Origin": "http://evil.example"}])
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "shop.evil.example"}, {"Origin": "http://evil.example"}, {"Host": "[::1"}, {"Origin": "http://[::1"}],
+)
 def test_without_keys_no_other_site_may_ask(api: TestClient, headers: dict[str, str]) -> None:
     refused(api.post("/v1/search", json={"text": "soap"}, headers=headers), 403, "forbidden")
     assert api.get("/v1/jobs", headers={"Origin": HERE}).status_code == 200
