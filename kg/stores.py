@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from kg.errors import StoreDown
+from kg.errors import MigrationError, StoreDown
 from kg.graph.driver import Graph, GraphAddress
 from kg.graph.embedded import EmbeddedGraph
 from kg.home import CLIENTS_LOCK, STORES_RUN, Home, locked
-from kg.migrate import migrate
+from kg.migrate import migrate, pending
 from kg.processes import spawn, tail
 from kg.settings import Settings
 
@@ -62,16 +62,17 @@ class Stores:
 
 
 @contextlib.contextmanager
-def open_stores(settings: Settings, *, start: bool = True) -> Iterator[Stores]:
+def open_stores(settings: Settings, *, start: bool = True, checked: bool = True) -> Iterator[Stores]:
     """Both stores, for the time of a `with` block; an embedded graph is migrated when it is opened.
 
     Args:
         settings: where they are.
         start: start the embedded stores when they do not run.
+        checked: refuse a Neo4j server whose schema is not up to date.
 
     Raises:
         StoreDown: a store does not answer, or runs not and `start` is false.
-        MigrationError: the schema of the embedded graph cannot be brought up to date.
+        MigrationError: the schema of the embedded graph cannot be brought up to date, or that of a server is not.
     """
     home = Home(settings.home).create()
     with contextlib.ExitStack() as stack:
@@ -87,6 +88,11 @@ def open_stores(settings: Settings, *, start: bool = True) -> Iterator[Stores]:
         if settings.graph_uri is None:
             with locked(home.run / "migrate.lock"):
                 migrate(graph)
+        elif checked and (steps := pending(graph)):  # without constraints, two writers would make every product twice
+            raise MigrationError(
+                f"the graph at {graph.address} lacks {len(steps)} steps of the schema",
+                hint="`skugraph migrate` applies them",
+            )
         stores = Stores(settings, graph, settings.vectors_uri or _service(home, services, "vectors")["uri"])
         stack.callback(lambda: stores.vectors.close() if "vectors" in vars(stores) else None)
         yield stores

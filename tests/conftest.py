@@ -62,7 +62,7 @@ def engine(request: pytest.FixtureRequest, embedded: Stores) -> Iterator[Stores]
         return
     server = request.getfixturevalue("neo4j_server")
     settings = embedded.settings.model_copy(update={**server, "vectors_uri": embedded.vectors_uri})
-    with open_stores(settings) as stores:
+    with open_stores(settings, checked=False) as stores:
         migrate(stores.graph)
         yield stores
 

@@ -46,7 +46,7 @@ def migrate(
     from kg import migrate as chain
     from kg.stores import open_stores
 
-    with open_stores(open_settings(home)) as stores:
+    with open_stores(open_settings(home), checked=False) as stores:
         steps = chain.migrate(stores.graph, dry_run=dry_run)
         done = sorted(chain.applied(stores.graph))
         document = {
