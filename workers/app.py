@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -47,7 +48,7 @@ def make_app(settings: Settings) -> Celery:
         broker_url=settings.broker_url or "filesystem://localhost",
         broker_transport_options=transport,
         broker_connection_retry_on_startup=True,
-        result_backend=settings.result_backend or f"db+sqlite:///{home.broker / 'results.sqlite'}",
+        result_backend=settings.result_backend or f"db+sqlite:///{quote(str(home.broker / 'results.sqlite'))}",
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,

@@ -15,6 +15,7 @@ from typing import Any, LiteralString, TypeVar, cast
 import neo4j
 from neo4j.exceptions import (
     AuthError,
+    ClientError,
     ConfigurationError,
     ConstraintError,
     IncompleteCommit,
@@ -33,6 +34,7 @@ logging.getLogger("neo4j").setLevel(logging.CRITICAL)
 T = TypeVar("T")
 Row = dict[str, Any]
 
+NO_DATABASE = "Neo.ClientError.Database.DatabaseNotFound"
 HEAL_S = 30.0  # how long a transaction is retried while the server comes back
 TRIES = 8  # of concurrent MERGEs of one new key the loser tries again; so does a commit whose answer was lost
 
@@ -195,6 +197,11 @@ def down(at: GraphAddress) -> Iterator[None]:
     except (AuthError, ConfigurationError) as error:
         hint = "check graph_uri, graph_user and graph_password in the settings"
         raise StoreDown("graph", at.uri, str(error), hint=hint) from error
+    except ClientError as error:
+        if error.code != NO_DATABASE:
+            raise
+        why = f"it has no database {at.database!r}"
+        raise StoreDown("graph", at.uri, why, hint="check graph_database in the settings") from error
 
 
 def connect(at: GraphAddress, auth: tuple[str, str], *, retry_s: float = HEAL_S) -> neo4j.Driver:

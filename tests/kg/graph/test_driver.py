@@ -101,3 +101,8 @@ def test_address_that_is_none(graph: Graph) -> None:
 
 def test_address_hides_the_password(graph: Graph) -> None:
     assert graph.at.password not in repr(graph.at)
+
+
+def test_a_database_that_does_not_exist_is_named(graph: Graph) -> None:
+    with pytest.raises(StoreDown, match=r"nosuch.*graph_database"):
+        Graph(replace(graph.at, database="nosuch"))
