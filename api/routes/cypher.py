@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter
-from kg.graph.readonly import ask
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.needs import Read, UseBackend
+from kg.graph.readonly import ask
 
 __all__ = ["router"]
 
