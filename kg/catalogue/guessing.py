@@ -12,7 +12,20 @@ __all__ = ["guess"]
 
 # Field = names it goes by, the likeliest first.
 NAMES: dict[str, tuple[str, ...]] = {
-    "id": ("id", "sku", "product_id", "item_id", "listing_id", "asin", "article_number", "uniq_id", "code"),
+    "id": (
+        "id",
+        "sku",
+        "product_id",
+        "item_id",
+        "listing_id",
+        "asin",
+        "article_number",
+        "article_no",
+        "item_number",
+        "item_no",
+        "uniq_id",
+        "code",
+    ),
     "title": ("title", "name", "product_name", "product_title", "productdisplayname", "display_name", "caption"),
     "description": ("description", "product_description", "long_description", "body", "details", "text"),
     "url": ("url", "link", "product_url", "permalink"),
@@ -64,10 +77,21 @@ def guess(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> dict[str
         ]
         fields |= {"pictures": shown[0]} if shown else {}
     if "id" not in fields:
-        unique = [column for column in columns if rows and len(set(values[column])) == len(rows)]
-        if not unique:
-            raise BadColumnMap("no column looks like an id", hint=f"the columns are {', '.join(columns)}")
-        fields["id"] = unique[0]
+        distinct = {column: len(set(values[column])) for column in columns}
+        unique = [column for column in columns if rows and distinct[column] == len(rows)]
+        nearly = [  # some rows may be bad
+            column
+            for column in columns
+            if column not in _used(fields)
+            and distinct[column] > 0.95 * len(rows)
+            and not any(" " in value for value in values[column])
+        ]
+        if not (likely := unique or nearly):
+            raise BadColumnMap(
+                "no column looks like an id",
+                hint=f"name one in a map of yours (docs/how-to/own-catalogue.md): {', '.join(columns)}",
+            )
+        fields["id"] = likely[0]
     if "title" not in fields:
         wordy = [
             c for c in columns if c not in _used(fields) and sum(v.count(" ") for v in values[c]) > 1.5 * len(rows)

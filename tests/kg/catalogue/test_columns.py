@@ -184,6 +184,14 @@ def test_guess_finds_the_separator_of_a_category_path() -> None:
     assert ColumnMap.guess(list(rows[0]), rows).record(rows[0]).category == ("Home", "Kitchen", "Pans")
 
 
+def test_guess_finds_the_id_although_a_few_rows_are_bad() -> None:
+    rows = [{"Name": "oil", "Ref": f"x{i}", "Stock": "3"} for i in range(60)]
+    rows[7]["Ref"], rows[9]["Ref"] = "", "x8"
+    assert ColumnMap.guess(list(rows[0]), rows).fields == {"id": ("Ref",), "title": ("Name",)}
+    named = [{"Item No.": "", "Name": "oil"}, {"Item No.": "1", "Name": "oil"}]
+    assert ColumnMap.guess(list(named[0]), named).fields["id"] == ("Item No.",)
+
+
 def test_guess_gives_up_aloud() -> None:
     with pytest.raises(BadColumnMap, match="no column looks like an id"):
         ColumnMap.guess(["a"], [{"a": "x"}, {"a": "x"}])
