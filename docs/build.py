@@ -40,7 +40,8 @@ def settings() -> str:
         shown = getattr(field.default, "get_secret_value", lambda value=field.default: value)()
         rows.append((f"`{name}`", "" if shown in (None, "") else f"`{shown}`", field.description))
     intro = """Arguments win over the environment (`SKUGRAPH_NAME`), which wins over `skugraph.toml` in the home folder
-(`name = value`), which wins over the default. An unknown name or a value out of range is refused."""
+(`name = value`), which wins over the default. An unknown name in the file and a value out of range are refused; an
+unknown name in the environment is not looked at."""
     return page("Settings", intro, table(("name", "default", "what it is"), rows))
 
 
