@@ -8,7 +8,7 @@ from torch.nn import functional
 __all__ = ["info_nce"]
 
 
-def info_nce(pictures: Tensor, texts: Tensor, scale: Tensor, same: Tensor, *, smoothing: float = 0.0) -> Tensor:
+def info_nce(pictures: Tensor, texts: Tensor, scale: Tensor, same: Tensor) -> Tensor:
     """Symmetric InfoNCE where an item may have several positives (Radford et al., ICML 2021; Khosla et al., 2020).
 
     With s_ij = scale · v_i · t_j and P_i the positives of i:
@@ -19,7 +19,6 @@ def info_nce(pictures: Tensor, texts: Tensor, scale: Tensor, same: Tensor, *, sm
         texts: (B, D), unit rows.
         scale: scalar, one over the temperature.
         same: (B, B) bool, symmetric, true on the diagonal: the pairs that belong together.
-        smoothing: share of the target mass that is spread over the whole batch.
 
     Raises:
         ValueError: the shapes do not fit together.
@@ -32,7 +31,4 @@ def info_nce(pictures: Tensor, texts: Tensor, scale: Tensor, same: Tensor, *, sm
     target = same.to(pictures.dtype)
     target = target / target.sum(dim=1, keepdim=True)
     scores = scale * pictures @ texts.T
-    return (
-        functional.cross_entropy(scores, target, label_smoothing=smoothing)
-        + functional.cross_entropy(scores.T, target, label_smoothing=smoothing)
-    ) / 2
+    return (functional.cross_entropy(scores, target) + functional.cross_entropy(scores.T, target)) / 2
