@@ -73,7 +73,9 @@ def workers_alive(settings: Settings) -> list[dict[str, Any]]:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Environment variables that give a child process these settings."""
-    found = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # where an encoder from outside may lie
+    paths = [str(Path(__file__).parents[1]), *(os.path.abspath(path) for path in inherited if path)]
+    found = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):

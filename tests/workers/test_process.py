@@ -166,6 +166,13 @@ def test_a_worker_is_seen_while_it_lives(stores: Stores, start: Start) -> None:
     assert workers_alive(stores.settings) == []
 
 
+def test_environment_keeps_where_modules_of_the_user_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f"mine{os.pathsep}")  # workers start in another folder
+    paths = environment(Settings())["PYTHONPATH"].split(os.pathsep)
+    assert paths == [str(Path(__file__).parents[2]), str(tmp_path / "mine")]
+
+
 def test_environment_carries_every_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given = load_settings(home=tmp_path, embed_kinds=("text",), graph_password="s3cret", fetch_private=True)
     for name, value in environment(given).items():
