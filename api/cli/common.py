@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kg.errors import BadInput, SkugraphError
+from kg.errors import BadInput, BadSetting, SkugraphError
 from kg.settings import Settings, load_settings
 
 __all__ = ["HomeOption", "JsonOption", "emit", "fail", "open_settings", "progress", "say", "table"]
@@ -23,13 +23,20 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, logs on stderr")]
 
 
-def open_settings(home: Path | None, **overrides: Any) -> Settings:
+def open_settings(home: Path | None, *, filled: bool = False, **overrides: Any) -> Settings:
     """The settings of this call; logs go to stderr at their level.
 
+    Args:
+        home: folder, None for the default.
+        filled: the command needs what an ingest has left there: a mistyped home is not made in silence.
+        overrides: settings given as options.
+
     Raises:
-        BadSetting: see `load_settings`.
+        BadSetting: see `load_settings`; with `filled` also a home that does not exist.
     """
     settings = load_settings(home=home, **overrides)
+    if filled and settings.graph_uri is None and not settings.home.is_dir():
+        raise BadSetting(f"there is no home {settings.home}", hint="`skugraph demo` or `skugraph ingest` makes one")
     logging.basicConfig(
         level=settings.log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
     )

@@ -84,7 +84,7 @@ def embed(
     from kg.stores import open_stores
     from workers.jobs import submit_embed
 
-    with open_stores(open_settings(home)) as stores:
+    with open_stores(open_settings(home, filled=True)) as stores:
         _finish(stores, submit_embed(stores, encoder), wait=wait, as_json=as_json)
 
 
@@ -93,7 +93,7 @@ def relate(wait: WaitOption = True, home: HomeOption = None, as_json: JsonOption
     from kg.stores import open_stores
     from workers.jobs import submit_relate
 
-    with open_stores(open_settings(home)) as stores:
+    with open_stores(open_settings(home, filled=True)) as stores:
         _finish(stores, submit_relate(stores), wait=wait, as_json=as_json)
 
 
@@ -116,7 +116,7 @@ def jobs(
     commands = [run for wanted, run in ((pause, work.pause), (resume, work.resume), (cancel, work.cancel)) if wanted]
     if len(commands) > 1 or (commands and id is None):
         raise BadInput("--pause, --resume and --cancel: give one of them, with the id of a job")
-    with open_stores(open_settings(home)) as stores:
+    with open_stores(open_settings(home, filled=True)) as stores:
         if id is not None:
             job = commands[0](stores, id) if commands else work.get_job(stores, id)
             emit(job.json(), as_json, lambda: say(_line(job)))
@@ -132,7 +132,7 @@ def generations(home: HomeOption = None, as_json: JsonOption = False) -> None:
     from kg.stores import open_stores
     from kg.vectors import generations as chain
 
-    with open_stores(open_settings(home)) as stores:
+    with open_stores(open_settings(home, filled=True)) as stores:
         found = [generation.json() | {"stale": chain.stale(stores, generation)} for generation in chain.listing(stores)]
     names = ("id", "state", "encoder", "dim", "kinds", "stale", "created_at")
     rows = [tuple(", ".join(row[n]) if n == "kinds" else row[n] for n in names) for row in found]
@@ -148,6 +148,6 @@ def promote(
     from kg.stores import open_stores
     from kg.vectors import generations as chain
 
-    with open_stores(open_settings(home)) as stores:
+    with open_stores(open_settings(home, filled=True)) as stores:
         promoted = chain.promote(stores, id)
     emit(promoted.json(), as_json, lambda: say(f"{promoted.id} is live"))

@@ -35,7 +35,7 @@ def train(
     from kg.catalogue.pictures import Pictures
     from kg.stores import open_stores
 
-    settings = open_settings(home)
+    settings = open_settings(home, filled=True)
     with (
         open_stores(settings) as stores,
         closing(Pictures.from_settings(settings)) as pictures,
@@ -95,7 +95,7 @@ def evaluate(
 
     if use not in get_args(Use):
         raise BadInput(f"--use {use!r}: one of {', '.join(get_args(Use))}")
-    settings = open_settings(home)
+    settings = open_settings(home, filled=True)
     judged, asked = trec.read_qrels(qrels), trec.read_queries(queries)
     with open_stores(settings) as stores, progress(quiet=as_json) as update:
         searcher = Searcher(stores, query_encoder(settings))

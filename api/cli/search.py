@@ -55,7 +55,7 @@ def search(
         except OSError as error:
             raise BadInput(f"--image {image}: {error.strerror}") from error
     request = SearchRequest.model_validate(fields)
-    reply = ask_search(open_settings(home), request)
+    reply = ask_search(open_settings(home, filled=True), request)
     emit(reply.model_dump(mode="json"), as_json, lambda: print_reply(reply, explain=explain))
 
 
@@ -99,7 +99,7 @@ def cypher(
     from kg.graph.readonly import ask
     from kg.stores import open_stores
 
-    settings = open_settings(home, cypher_max_rows=max_rows)
+    settings = open_settings(home, filled=True, cypher_max_rows=max_rows)
     params = dict(_param(text) for text in param or [])
     with open_stores(settings) as stores:
         answer = ask(

@@ -40,6 +40,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     ],
 )
 def test_bad_input_is_one_line_and_status_2(tmp_path: Path, args: tuple[str, ...], says: str) -> None:
+    (tmp_path / "home").mkdir()
     done = skugraph(*args, "--home", tmp_path / "home", "--json")
     assert done.returncode == 2
     assert says in done.stderr
@@ -47,6 +48,14 @@ def test_bad_input_is_one_line_and_status_2(tmp_path: Path, args: tuple[str, ...
     assert says in json.loads(done.stdout)["error"]["message"]
     assert done.stderr.splitlines()[0].startswith("error: ")
     assert not (tmp_path / "home" / "graph").exists()  # nothing was started
+
+
+@pytest.mark.parametrize("args", [("search", "soap"), ("cypher", "RETURN 1"), ("jobs",), ("generations",)])
+def test_a_mistyped_home_is_not_made_in_silence(tmp_path: Path, args: tuple[str, ...]) -> None:
+    done = skugraph(*args, "--home", tmp_path / "tpyo")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: there is no home {tmp_path / 'tpyo'}\nhint: ")
+    assert not (tmp_path / "tpyo").exists()
 
 
 def test_unknown_options_and_settings_are_bad_input(tmp_path: Path) -> None:
