@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +14,6 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -91,13 +89,6 @@ class SearchRequest(_Model):
     )
     plan: VectorPlan | None = Field(default=None, description="Force a plan instead of letting the planner choose")
     explain: bool = Field(default=False, description="Report why the plan was chosen")
-
-    @field_validator("box")
-    @classmethod
-    def _ordered(cls, box: Box | None) -> Box | None:
-        if box is not None and not (all(map(math.isfinite, box)) and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
-            raise ValueError("a box is x1, y1, x2, y2 in pixels with 0 <= x1 < x2 and 0 <= y1 < y2")
-        return box
 
     @model_validator(mode="after")
     def _asks(self) -> Self:

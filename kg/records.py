@@ -9,7 +9,7 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 __all__ = [
     "Box",
@@ -27,7 +27,15 @@ Key = Annotated[
 ]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=10_000)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels of the whole picture, x1 < x2, y1 < y2
+
+
+def _ordered(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    if not (all(map(math.isfinite, box)) and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+        raise ValueError("a box is x1, y1, x2, y2 in pixels with 0 <= x1 < x2 and 0 <= y1 < y2")
+    return box
+
+
+Box = Annotated[tuple[float, float, float, float], AfterValidator(_ordered)]  # x1, y1, x2, y2 in pixels
 EntityType = Literal["brand", "category"] | str  # any other type is an attribute: "colour", "material", "phrase", …
 
 
@@ -71,13 +79,6 @@ class Picture(_Record):
     sha256: str = ""  # of the file's bytes, filled by the ingest
     width: int = 0  # pixels, filled by the ingest
     height: int = 0
-
-    @field_validator("box")
-    @classmethod
-    def _ordered(cls, box: Box | None) -> Box | None:
-        if box is not None and not (all(map(math.isfinite, box)) and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
-            raise ValueError("a box is x1, y1, x2, y2 in pixels with 0 <= x1 < x2 and 0 <= y1 < y2")
-        return box
 
 
 class Product(_Record):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -196,11 +197,13 @@ def test_lite_killed_with_torn_index_files_comes_back_whole(tmp_path: Path) -> N
         matrix = unit(1200)
         store.upsert("x_g1_image", rows(matrix))
         before = store.search("x_g1_image", matrix[:1], 5)
+        until = time.monotonic() + 60
+        while not (indexes := list(tmp_path.rglob("*.idx"))) and time.monotonic() < until:
+            time.sleep(0.05)  # the flush returns before Lite's index writer is done
+        assert indexes, "the flush has written an index file to tear"
         server.kill()
-        indexes = list(tmp_path.rglob("*.idx"))
         for path in indexes:
             path.write_bytes(path.read_bytes()[:10])
-        assert indexes, "the flush has written an index file to tear"
         server.start()
         assert store.search("x_g1_image", matrix[:1], 5) == before
         assert store.count("x_g1_image") == 1200
