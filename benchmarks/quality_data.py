@@ -89,7 +89,7 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     photos = list(_products(data, "images.csv", "grocerystore", split="split"))
     if quick:
         photos = [p for p in photos if _kept(p.id)]
-    texts = {key: f"{p.title}. {p.description}" if p.description else p.title for key, p in classes.items()}
+    texts = {key: p.text for key, p in classes.items()}
     used = [_item(data, p, texts[p.identity], _split(p)) for p in photos if _split(p) != "test"]
     iconic = [_item(data, p, texts[key]) for key, p in classes.items()]
     folder = test_data or data

@@ -9,7 +9,7 @@ from typing import Any
 
 from kg.graph.cypher.feed import FEED_PRODUCTS, FEED_REMOVED, FEED_STALE, REVISION
 from kg.graph.driver import Graph
-from kg.records import Box
+from kg.records import Box, caption
 
 __all__ = ["Change", "Instance", "changes", "stale"]
 
@@ -59,7 +59,6 @@ def stale(graph: Graph, after: int) -> int:
 
 
 def _product(row: dict[str, Any]) -> Change:
-    title, description = row["title"] or "", row["description"] or ""
     price, updated = row["price"], row["updated_at"]
     fields = {
         "product_id": row["id"],
@@ -72,7 +71,7 @@ def _product(row: dict[str, Any]) -> Change:
         "content_hash": row["content_hash"] or "",
         "revision": row["revision"],
     }
-    text = f"{title}. {description}" if description else title
+    text = caption(row["title"], row["description"])
     return Change(row["id"], row["revision"], text=text, fields=fields, instances=_instances(row["instances"]))
 
 

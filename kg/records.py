@@ -17,6 +17,7 @@ __all__ = [
     "EntityType",
     "Picture",
     "Product",
+    "caption",
     "content_hash",
     "entity_key",
     "normalise",
@@ -47,6 +48,11 @@ def normalise(text: str) -> str:
 def entity_key(kind: str, text: str) -> str:
     """Business key of an entity, `type:normalised text`; for a category the text is the path joined by ` > `."""
     return f"{normalise(kind)}:{normalise(text)}"
+
+
+def caption(title: str | None, description: str | None) -> str:
+    """What the text encoders read of a listing, in training as in the gallery."""
+    return ". ".join(filter(None, (title, description)))
 
 
 def content_hash(value: object) -> str:
@@ -115,8 +121,8 @@ class Product(_Record):
 
     @property
     def text(self) -> str:
-        """What the text encoders read: title and description."""
-        return f"{self.title}. {self.description}" if self.description else self.title
+        """See `caption`."""
+        return caption(self.title, self.description)
 
     @property
     def hash(self) -> str:
