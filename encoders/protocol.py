@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-__all__ = ["Encoder"]
+from kg.errors import BadInput
+
+__all__ = ["Encoder", "RegionEncoder", "Regions", "region_encoder"]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where products may be in one picture, best first.
+
+    Attributes:
+        boxes: (N, 4) float32, x1, y1, x2, y2 in pixels of that picture, inside it, none empty; N may be 0.
+        scores: (N,) float32 in 0 … 1, descending.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
 
 
 @runtime_checkable
@@ -39,3 +55,33 @@ class Encoder(Protocol):
         ...
 
     def save_pretrained(self, folder: Path) -> None: ...
+
+
+@runtime_checkable
+class RegionEncoder(Encoder, Protocol):
+    """An encoder that also finds the products in a picture, and embeds each in its place."""
+
+    def propose(self, images: Sequence[Image], *, limit: int = 36) -> list[Regions]:
+        """At most `limit` regions of each picture."""
+        ...
+
+    def encode_regions(
+        self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        """(N_i, 4) boxes of each picture to (N_i, dim), unit rows: what `encode_images` would give for the product
+        shown there. The box of the whole picture gives exactly the vector of `encode_images`."""
+        ...
+
+
+def region_encoder(encoder: Encoder) -> RegionEncoder:
+    """`encoder`, if it can find products in a picture.
+
+    Raises:
+        BadInput: it has no detector.
+    """
+    if getattr(encoder, "detector", None) is None or not isinstance(encoder, RegionEncoder):
+        raise BadInput(
+            f"encoder {encoder.name} ({encoder.fingerprint[:10]}…) has no detector: it sees a picture only as a whole",
+            hint="train one whose config names a detector, e.g. `skugraph train capture`, or give the boxes",
+        )
+    return encoder
