@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from encoders.evaluation import metrics
 from kg.errors import BadInput
 
-__all__ = ["Query", "Run", "judge", "read_qrels", "read_queries", "read_run", "write_run"]
+__all__ = ["Query", "Run", "judge", "ranked_items", "read_qrels", "read_queries", "read_run", "write_run"]
 
 Qrels = dict[str, dict[str, int]]  # query → product → grade; above 0 is relevant
 Run = Mapping[str, Mapping[str, float]]  # query → product → score
@@ -102,7 +102,7 @@ def write_run(path: Path, run: Run, *, tag: str = "skugraph") -> None:
     """
     with path.open("w", encoding="utf-8") as file:
         for query, scores in run.items():
-            for rank, product in enumerate(_ranked(scores), start=1):
+            for rank, product in enumerate(ranked_items(scores), start=1):
                 if len(f"{query} {product}".split()) != 2:
                     raise BadInput(
                         f"query {query!r}, product {product!r}: a TREC run has no room for white space in ids"
@@ -126,7 +126,7 @@ def judge(qrels: Mapping[str, Mapping[str, int]], run: Run, *, ks: Sequence[int]
     depth = max(*ks, *(len(scores) for scores in run.values()), 1)
     found: NDArray[np.bool_] = np.zeros((len(wanted), depth), bool)
     for row, (query, products) in enumerate(wanted.items()):
-        ranked = _ranked(run.get(query, {}))
+        ranked = ranked_items(run.get(query, {}))
         found[row, : len(ranked)] = [product in products for product in ranked]
     total = np.array([len(products) for products in wanted.values()])
     first = np.where(found.any(axis=1), found.argmax(axis=1) + 1.0, np.inf)
@@ -137,7 +137,8 @@ def judge(qrels: Mapping[str, Mapping[str, int]], run: Run, *, ks: Sequence[int]
     return {name: float(values.mean()) for name, values in scores.items()}
 
 
-def _ranked(scores: Mapping[str, float]) -> list[str]:
+def ranked_items(scores: Mapping[str, float]) -> list[str]:
+    """Products of one query, best first; equal scores by id from the last, as trec_eval has them."""
     return sorted(sorted(scores, reverse=True), key=lambda product: -scores[product])
 
 

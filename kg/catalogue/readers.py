@@ -1,4 +1,5 @@
-"""Rows of a table of any size, one at a time: CSV and TSV (RFC 4180, any of `, ; tab |`), JSON Lines, Parquet."""
+"""Rows of a table of any size, one at a time: CSV and TSV (RFC 4180, any of `, ; tab |`), JSON Lines, Parquet, and the
+listing files of Product1M (a .txt whose first line holds `#####`)."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from kg.catalogue.product1m import BETWEEN, read_product1m, row
 from kg.errors import BadColumnMap, BadInput, BadRecord
 
 __all__ = ["Row", "count_rows_hint", "read_rows", "table_columns"]
@@ -51,7 +53,7 @@ def table_columns(path: Path) -> tuple[list[str], list[Row]]:
     """Columns of a table in their order, and its first rows, as `ColumnMap.guess` and `.check` want them."""
     rows = [row for _, row in islice(read_rows(path, lambda line, error: None), SAMPLE_ROWS)]
     columns = dict.fromkeys(column for row in rows for column in row)
-    if not rows and path.suffix.lower() in (".csv", ".tsv", ".txt"):
+    if not rows and path.suffix.lower() in (".csv", ".tsv", ".txt") and not _is_product1m(path):
         with path.open("rb") as file:
             columns = dict.fromkeys(_header(path, file.readline())[0])
     return list(columns), rows
@@ -93,6 +95,17 @@ def _csv(path: Path, on_bad: OnBad) -> Iterator[tuple[int, Row]]:
                 on_bad(start, BadRecord(bad, repr(raw)[2:-1], "not valid UTF-8"))
             else:
                 yield start, dict(zip(columns, cells, strict=True))
+
+
+def _txt(path: Path, on_bad: OnBad) -> Iterator[tuple[int, Row]]:
+    if not _is_product1m(path):
+        return _csv(path, on_bad)
+    return ((line, row(listing)) for line, listing in read_product1m(path, on_bad))
+
+
+def _is_product1m(path: Path) -> bool:
+    with path.open("rb") as file:
+        return path.suffix.lower() == ".txt" and BETWEEN.encode() in file.readline(SAMPLE_BYTES)
 
 
 def _header(path: Path, raw: bytes) -> tuple[list[str], str]:
@@ -189,7 +202,7 @@ def _raise(line: int, error: BadRecord) -> None:
 _READERS: dict[str, Callable[[Path, OnBad], Iterator[tuple[int, Row]]]] = {
     ".csv": _csv,
     ".tsv": _csv,
-    ".txt": _csv,
+    ".txt": _txt,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
     ".parquet": _parquet_rows,
