@@ -29,11 +29,14 @@ class PictureBackbone(Protocol):
         fingerprint: hash over weights and preprocessing.
         places: tokens of a picture.
         width: length of a token.
+        parts: what a token is put together of, in order: (channels, n), each of the n x n places of a finer map that
+            lie in the token's cell; channel after channel, each row by row.
     """
 
     fingerprint: str
     places: int
     width: int
+    parts: tuple[tuple[int, int], ...]
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         """An RGB picture as (S, S, 3)."""

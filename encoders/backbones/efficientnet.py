@@ -27,7 +27,8 @@ STAGES = (
     (3, 1, 6, 320, 1),
 )
 STEM, HEAD, EPSILON = 32, 1280, 1e-3
-FINE = 10  # last block at stride 16, 112 channels: brand marks and patterns are still visible there
+FINE = 10  # last block at stride 16: brand marks and patterns are still visible there
+FINE_CHANNELS = 112
 
 
 class _SameConv(nn.Conv2d):
@@ -66,7 +67,7 @@ class EfficientNetLite0(nn.Module):
     A token is the 1,280 head channels of a cell, followed by the 4 x 112 channels of the four stride-16 cells in it.
     """
 
-    width = HEAD + 4 * 112
+    width = HEAD + 4 * FINE_CHANNELS
 
     def __init__(self) -> None:
         super().__init__()

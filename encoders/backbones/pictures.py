@@ -11,7 +11,7 @@ from PIL.Image import Image, Resampling
 from torch import Tensor, nn
 
 from encoders.backbones.base import PictureBackbone, weights_hash
-from encoders.backbones.efficientnet import EfficientNetLite0, fold, packaged_weights
+from encoders.backbones.efficientnet import FINE_CHANNELS, HEAD, EfficientNetLite0, fold, packaged_weights
 from kg.errors import BadInput
 
 __all__ = ["picture_backbone"]
@@ -45,6 +45,7 @@ class _Lite0:
             raise BadInput(f"picture size {size}: efficientnet_lite0 takes multiples of 32 pixels")
         state = fold(torch.load(packaged_weights(), map_location="cpu", weights_only=True))
         self.size, self.places, self.width, self.device = size, (size // 32) ** 2, EfficientNetLite0.width, device
+        self.parts = ((HEAD, 1), (FINE_CHANNELS, 2))
         self.fingerprint = weights_hash(state, f"bicubic {size}, -1 … 1")
         model = EfficientNetLite0().eval().requires_grad_(False)
         model.load_state_dict(state)
@@ -78,7 +79,7 @@ class _Hub:
             shape = self.tokens(np.zeros((1, size, size, 3), np.uint8)).shape
         except (ValueError, RuntimeError) as error:
             raise BadInput(f"picture size {size}: {name} does not take it ({error})") from error
-        self.places, self.width = shape[1], shape[2]
+        self.places, self.width, self.parts = shape[1], shape[2], ((shape[2], 1),)
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         return _square(image, self.size)
