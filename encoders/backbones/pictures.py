@@ -45,7 +45,7 @@ class _Lite0:
             raise BadInput(f"picture size {size}: efficientnet_lite0 takes multiples of 32 pixels")
         state = fold(torch.load(packaged_weights(), map_location="cpu", weights_only=True))
         self.size, self.places, self.width, self.device = size, (size // 32) ** 2, EfficientNetLite0.width, device
-        self.parts = ((HEAD, 1), (FINE_CHANNELS, 2))
+        self.parts: tuple[tuple[int, int], ...] = ((HEAD, 1), (FINE_CHANNELS, 2))
         self.fingerprint = weights_hash(state, f"bicubic {size}, -1 … 1")
         model = EfficientNetLite0().eval().requires_grad_(False)
         model.load_state_dict(state)
@@ -79,7 +79,8 @@ class _Hub:
             shape = self.tokens(np.zeros((1, size, size, 3), np.uint8)).shape
         except (ValueError, RuntimeError) as error:
             raise BadInput(f"picture size {size}: {name} does not take it ({error})") from error
-        self.places, self.width, self.parts = shape[1], shape[2], ((shape[2], 1),)
+        self.places, self.width = shape[1], shape[2]
+        self.parts: tuple[tuple[int, int], ...] = ((self.width, 1),)
 
     def pixels(self, image: Image) -> NDArray[np.uint8]:
         return _square(image, self.size)

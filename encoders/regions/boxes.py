@@ -1,4 +1,4 @@
-"""Arithmetic of boxes: rows of x1, y1, x2, y2, left-top and right-bottom corner; pixels unless a name says otherwise."""
+"""Arithmetic of boxes: rows of x1, y1, x2, y2 (left top, right bottom corner), pixels unless a name says otherwise."""
 
 from __future__ import annotations
 
