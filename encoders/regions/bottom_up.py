@@ -5,7 +5,7 @@ Two forms are read, one picture at a time:
 
 - TSV without a header: image_id, image_w, image_h, num_boxes, boxes, features, title; boxes (float32, x1 y1 x2 y2 in
   pixels) and features (float32) in base64; a title with a tab or a quote is quoted as CSV does.
-- LMDB as tensorpack writes it: the lists `[features, boxes, num_boxes, image_h, image_w, image_id, caption]`, in msgpack
+- LMDB as tensorpack writes it: lists `[features, boxes, num_boxes, image_h, image_w, image_id, caption]`, in msgpack
   with arrays as msgpack-numpy has them. Entries in pickle are refused: to unpickle a file is to run it. tensorpack
   writes msgpack where TENSORPACK_SERIALIZE=msgpack is set.
 """
@@ -100,15 +100,21 @@ def write_bottom_up(path: Path, pictures: Iterable[PictureRegions]) -> int:
     return len(keys)
 
 
-def region_tokens_of(picture: PictureRegions, *, limit: int = 36) -> RegionTokens:
-    """Token 0 is the mean of the regions (papers: CAPTURE's global token) with the box of the whole picture; then the
-    first `limit` regions with their boxes as fractions of the picture and of its area."""
+def region_tokens_of(picture: PictureRegions, *, limit: int = 36, unit: bool = True) -> RegionTokens:
+    """Token 0 is the mean of the regions (CAPTURE's global token) with the box of the whole picture; then the first
+    `limit` regions with their boxes as fractions of the picture and of its area.
+
+    Args:
+        picture: of a file.
+        limit: most regions.
+        unit: tokens of unit length, as `RegionTokens` are elsewhere; else as the detector gave them, as in the paper.
+    """
     features, boxes = picture.features[:limit], picture.boxes[:limit]
-    whole = np.array([[0, 0, 1, 1, 1]], np.float32)
-    return RegionTokens(
-        np.concatenate([features.mean(axis=0, keepdims=True), features]).astype(np.float16),
-        np.concatenate([whole, geometry.encode(boxes, picture.width, picture.height)]).astype(np.float32),
-    )
+    tokens = np.concatenate([features.mean(axis=0, keepdims=True), features])
+    if unit:
+        tokens /= np.maximum(np.linalg.norm(tokens, axis=1, keepdims=True), 1e-12)
+    places = geometry.encode(boxes, picture.width, picture.height)
+    return RegionTokens(tokens.astype(np.float16), np.concatenate([np.array([geometry.WHOLE], np.float32), places]))
 
 
 Entry = tuple[int, Callable[[], PictureRegions]]
@@ -162,8 +168,8 @@ def _lmdb(path: Path) -> Iterator[Entry]:
 
 def _of_entry(value: bytes) -> PictureRegions:
     if value.startswith(PICKLE):
-        raise BadRecord("entry", repr(value[:8]), "is pickled, and a pickle runs its own code when it is opened: write it "
-                        "again with TENSORPACK_SERIALIZE=msgpack")  # fmt: skip
+        rule = "is pickled, and opening a pickle runs what it says: write it again with TENSORPACK_SERIALIZE=msgpack"
+        raise BadRecord("entry", repr(value[:8]), rule)
     try:
         entry = msgpack.unpackb(value, object_hook=_unpack, strict_map_key=False)
     except (ValueError, msgpack.UnpackException, TypeError) as error:
@@ -199,7 +205,7 @@ def _checked(
         or (corners > [width + 1, height + 1] * 2).any()
     ):
         raise BadRecord("boxes", corners.tolist(), f"not x1 < x2, y1 < y2 inside {width} x {height} pixels")
-    return PictureRegions(name, title, width, height, corners.clip(0, [width, height] * 2), values)  # type: ignore[arg-type]
+    return PictureRegions(name, title, width, height, corners.clip(0, [width, height] * 2), values)
 
 
 def _pack(value: Any) -> dict[bytes, Any]:
