@@ -1,6 +1,6 @@
 """A small but real encoder: coarse colours of a picture and hashed words of a text, both projected to 64 dimensions.
 
-Its checkpoint is a folder like any other; `config.json` names this module, so the worker process loads it by itself.
+With `detector` it also finds products: whatever differs from a plain background, each piece for itself. Its checkpoint is a folder like any other; `config.json` names this module, so the worker process loads it by itself.
 """
 
 from __future__ import annotations
@@ -13,24 +13,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from encoders.protocol import Regions
+
 __all__ = ["TinyEncoder", "load_encoder", "write_tiny"]
 
 SIDE, WORDS = 8, 512
+PLAIN = 24  # levels by which a background may differ from its corner
 
 
 class TinyEncoder:
     """`seconds` is what every forward pass takes at least, so that a test can interrupt one."""
 
-    def __init__(self, *, seed: int = 7, dim: int = 64, seconds: float = 0) -> None:
+    def __init__(self, *, seed: int = 7, dim: int = 64, seconds: float = 0, detector: bool = False) -> None:
         self.seed, self.dim, self.seconds, self.name = seed, dim, seconds, "tiny"
+        self.detector = "difference from the background" if detector else None
         random = np.random.default_rng(seed)
         self._colours = random.standard_normal((SIDE * SIDE * 3, dim)).astype(np.float32)
         self._words = random.standard_normal((WORDS, dim)).astype(np.float32)
-        self.fingerprint = hashlib.sha256(self._colours.tobytes() + self._words.tobytes()).hexdigest()
+        weights = self._colours.tobytes() + self._words.tobytes()
+        self.fingerprint = hashlib.sha256(weights + (self.detector or "").encode()).hexdigest()
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         time.sleep(self.seconds)
@@ -48,8 +54,21 @@ class TinyEncoder:
     def encode_items(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
         return _unit(self.encode_images(images) + self.encode_texts(texts))
 
+    def propose(self, images: Sequence[Image], *, limit: int = 36) -> list[Regions]:
+        """The pieces that differ from the colour of the first corner; their share of the picture is their score."""
+        assert self.detector
+        return [_pieces(np.asarray(image.convert("RGB"), np.int16), limit) for image in images]
+
+    def encode_regions(
+        self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        return [
+            self.encode_images([image.crop(tuple(np.rint(box).astype(int).tolist())) for box in own])
+            for image, own in zip(images, boxes, strict=True)
+        ]
+
     def save_pretrained(self, folder: Path) -> None:
-        write_tiny(folder, seed=self.seed, dim=self.dim, seconds=self.seconds)
+        write_tiny(folder, seed=self.seed, dim=self.dim, seconds=self.seconds, detector=bool(self.detector))
 
 
 def write_tiny(folder: Path, **values: Any) -> Path:
@@ -63,6 +82,15 @@ def write_tiny(folder: Path, **values: Any) -> Path:
 def load_encoder(folder: Path, **_: object) -> TinyEncoder:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return TinyEncoder(**{name: value for name, value in config.items() if name != "encoder"})
+
+
+def _pieces(pixels: NDArray[np.int16], limit: int) -> Regions:
+    differs = (np.abs(pixels - pixels[0, 0]).max(axis=2) > PLAIN).astype(np.uint8)
+    _, _, found, _ = cv2.connectedComponentsWithStats(differs)
+    left, top, width, height, _ = found[1:].T.astype(np.float32)
+    scores = width * height / differs.size
+    best = np.argsort(-scores, kind="stable")[:limit]
+    return Regions(np.stack([left, top, left + width, top + height], axis=1)[best], scores[best])
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
