@@ -53,9 +53,11 @@ class Settings(BaseSettings):
     broker_url: str | None = Field(None, description="Celery broker, e.g. redis://…; unset: a folder in the home")
     result_backend: str | None = Field(None, description="Celery result backend; unset: SQLite in the home")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-    embed_chunk: int = Field(128, ge=1, le=2000, description="Products in one task of an embedding job")
+    embed_chunk: int = Field(128, ge=1, le=2000, description="Products of an embedding job that count at once")
     encode_batch: int = Field(64, ge=1, description="Pictures or texts in one forward pass")
     embed_kinds: tuple[InstanceKind, ...] = Field(("image", "text"), description="Vectors kept for each product")
+    embed_regions: int = Field(0, ge=0, le=100, description="Most regions of a picture that get a vector")
+    embed_region_score: float = Field(0.3, ge=0, le=1, description="Smallest score of such a region")
     feature_cache_gb: float = Field(8, ge=0, description="Room for cached backbone features; 0 turns the cache off")
 
     # catalogue

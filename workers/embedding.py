@@ -1,4 +1,8 @@
-"""Changed products into vectors: decode in threads, encode here, write in another thread, all at the same time."""
+"""Changed products into vectors: decode in threads, encode here, write in another thread, all at the same time.
+
+The three go on across the borders of chunks: while the last vectors of one chunk are written and its cursor moves, the
+next one is being encoded and the pictures of the one after are read. A chunk counts only when all of it is written.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,33 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any, TypeVar
-
-from PIL.Image import Image
+from typing import TypeVar
 
 from encoders.protocol import Encoder
 from kg.catalogue.pictures import Pictures
 from kg.errors import BadPicture, TooLarge
-from kg.feed import Change, Instance
+from kg.feed import Change
 from kg.vectors.client import VectorStore
+from workers.rows import Item, RegionRule, Row, rows_of
+from workers.stages import Stages
 
-__all__ = ["Reject", "embed_changes"]
+__all__ = ["Chunk", "Commit", "Reject", "embed_chunks"]
 
 DECODERS = min(8, os.cpu_count() or 2)
-T = TypeVar("T")
+WRITES = 4  # writes that may wait while the next batch is encoded
+KEPT = 2000  # rows named in one deletion of what is old
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Changes in order, the first ones after the revision `before`."""
+
+    before: int
+    changes: Sequence[Change]
 
 
 @dataclass(frozen=True)
@@ -37,122 +52,153 @@ class Reject:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Item:
-    """What one vector is made of."""
-
-    change: Change
-    instance: str
-    text: str = ""
-    image: Image | None = None
+Commit = Callable[[Chunk, Sequence[Reject]], bool]
 
 
-def embed_changes(
-    changes: Sequence[Change],
+def embed_chunks(
+    chunks: Iterable[Chunk],
     encoder: Encoder,
     vectors: VectorStore,
     collections: Mapping[str, str],
     pictures: Pictures,
     *,
     batch: int,
-) -> list[Reject]:
-    """Bring each kind's collection up to date with these changes, and say what could not be read.
+    commit: Commit,
+    regions: RegionRule | None = None,
+    stages: Stages | None = None,
+) -> bool:
+    """Bring each kind's collection up to date with these changes, chunk by chunk.
 
-    Vectors of removed products go, and so do those of instances that a product no longer has. Doing it again gives the
-    same rows. `collections` holds the name of the collection of each kind; `batch` pictures or texts go into one
-    forward pass, and about two batches of decoded pictures lie in memory.
+    Vectors of removed products go, and so do those of instances and regions that a product no longer has. Doing it
+    again gives the same rows.
+
+    Args:
+        chunks: one following the other.
+        encoder: of the generation.
+        vectors: where the rows go.
+        collections: name of the collection of each kind.
+        pictures: reads and decodes them.
+        batch: pictures or texts of one forward pass; about two batches of decoded pictures lie in memory.
+        commit: called in order, from another thread, with each chunk whose vectors are all written and with what of it
+            could not be read; False ends the work: later chunks are not committed.
+        regions: the rows that pictures without a box have besides; None for none.
+        stages: notes how long each stage takes.
+
+    Returns:
+        Whether every chunk was committed.
 
     Raises:
         BadVector: the encoder gave something that the collection cannot hold.
         StoreDown: the vector store does not answer.
     """
-    rejects: dict[str, Reject] = {}
-    with ThreadPoolExecutor(DECODERS, "decode") as decoders, ThreadPoolExecutor(1, "write") as writer:
-        for kind, collection in collections.items():
-            written: list[str] = []
-            writes: list[Future[int]] = []
-            for items in _batches(_items(kind, changes, pictures, decoders, rejects, ahead=2 * batch), batch):
-                matrix = _ENCODE[kind](encoder, items)
-                rows = [
-                    {**item.change.fields, "instance_id": item.instance, "vector": vector}
-                    for item, vector in zip(items, matrix, strict=True)
-                ]
-                writes.append(writer.submit(vectors.upsert, collection, rows))
-                written += [item.instance for item in items]
-            for write in writes:
-                write.result()
-            vectors.delete_products(collection, [change.id for change in changes], keep=written)
-    return list(rejects.values())
+    clock = stages or Stages()
 
-
-def _encode_texts(encoder: Encoder, items: Sequence[Item]) -> Any:
-    return encoder.encode_texts([item.text for item in items])
-
-
-def _encode_images(encoder: Encoder, items: Sequence[Item]) -> Any:
-    return encoder.encode_images([item.image for item in items if item.image])
-
-
-def _encode_fused(encoder: Encoder, items: Sequence[Item]) -> Any:
-    return encoder.encode_items([item.image for item in items if item.image], [item.text for item in items])
-
-
-_ENCODE: dict[str, Callable[[Encoder, Sequence[Item]], Any]] = {
-    "image": _encode_images,
-    "text": _encode_texts,
-    "fused": _encode_fused,
-}
-
-
-def _items(
-    kind: str,
-    changes: Iterable[Change],
-    pictures: Pictures,
-    decoders: ThreadPoolExecutor,
-    rejects: dict[str, Reject],
-    *,
-    ahead: int,
-) -> Iterator[Item]:
-    """Everything of this kind that can be encoded; pictures that cannot be read are added to `rejects`."""
-    if kind == "text":
-        for change in changes:
-            yield from (Item(change, i.id, change.text) for i in change.instances if i.kind == "text" and change.text)
-        return
-    wanted = [(change, i) for change in changes for i in change.instances if i.kind == "image" and i.uri]
-    if kind == "fused":  # one vector for each product, kept under its first picture
-        first = {change.id: (change, instance) for change, instance in reversed(wanted)}
-        wanted = list(first.values())[::-1]
-
-    def opened(pair: tuple[Change, Instance]) -> Item | Reject:
-        change, instance = pair
+    def opened(task: Item | Chunk) -> Item | Reject | Chunk:
+        if isinstance(task, Chunk) or task.kind == "text":
+            return task
+        uri = task.instance.uri or ""
         try:
-            image = pictures.open(instance.uri or "", instance.box)
+            with clock("decode"):
+                return replace(task, image=pictures.open(uri, task.instance.box))
         except (BadPicture, TooLarge) as error:
-            return Reject(change.id, instance.id, instance.uri or "", str(error))
-        return Item(change, instance.id, change.text, image)
+            return Reject(task.change.id, task.instance.id, uri, str(error))
 
-    for found in _ahead(decoders, opened, wanted, ahead):
-        if isinstance(found, Reject):
-            rejects[found.instance] = found
-        else:
-            yield found
+    with ThreadPoolExecutor(DECODERS, "decode") as decoders, ThreadPoolExecutor(1, "write") as writer:
+        writing = _Writing(vectors, collections, writer, clock)
+        before: Future[bool] | None = None  # commit of the chunk before the one at hand
+        items: list[Item] = []
+        for found in _ahead(decoders, opened, _tasks(chunks, list(collections)), 2 * batch):
+            other = isinstance(found, Item) and items and found.kind != items[0].kind
+            if items and (other or len(items) == batch or isinstance(found, Chunk)):
+                if before is not None and before.done() and not before.result():
+                    return False  # no need to encode the rest of this chunk
+                writing.add(items[0].kind, rows_of(items, encoder, regions, clock))
+                items = []
+            if isinstance(found, Item):
+                items.append(found)
+            elif isinstance(found, Reject):
+                writing.rejects[found.instance] = found
+            else:
+                if before is not None and not before.result():
+                    return False
+                before = writing.finish(found, commit)
+                writing = _Writing(vectors, collections, writer, clock)
+        return before is None or before.result()
 
 
-def _ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[tuple[Change, Instance]], T],
-    todo: Iterable[tuple[Change, Instance]],
-    n: int,
-) -> Iterator[T]:
+class _Writing:
+    """The rows of one chunk on their way into the store; the writer's one thread keeps them in order."""
+
+    def __init__(
+        self, vectors: VectorStore, collections: Mapping[str, str], writer: ThreadPoolExecutor, stages: Stages
+    ) -> None:
+        self.vectors, self.collections, self.writer, self.stages = vectors, collections, writer, stages
+        self.rejects: dict[str, Reject] = {}
+        self.written: dict[str, dict[str, list[str]]] = {kind: {} for kind in collections}  # kind → product → rows
+        self.writes: list[Future[None]] = []
+
+    def add(self, kind: str, rows: Sequence[Row]) -> None:
+        """Hand over rows; waits where the store is slower than the encoder, and raises what an earlier write met."""
+        for row in rows:
+            self.written[kind].setdefault(row["product_id"], []).append(row["instance_id"])
+        self.writes.append(self.writer.submit(self._upsert, self.collections[kind], rows))
+        if len(self.writes) > WRITES:
+            self.writes[-WRITES - 1].result()
+
+    def finish(self, chunk: Chunk, commit: Commit) -> Future[bool]:
+        """When all is written: remove what is old, commit."""
+
+        def work() -> bool:
+            for write in self.writes:
+                write.result()  # over already; what it met keeps the chunk from counting
+            with self.stages("upsert"):
+                for kind, collection in self.collections.items():
+                    for ids, kept in _kept(chunk.changes, self.written[kind]):
+                        self.vectors.delete_products(collection, ids, keep=kept)
+            with self.stages("graph"):
+                return commit(chunk, list(self.rejects.values()))
+
+        return self.writer.submit(work)
+
+    def _upsert(self, collection: str, rows: Sequence[Row]) -> None:
+        with self.stages("upsert"):
+            self.vectors.upsert(collection, rows)
+
+
+def _tasks(chunks: Iterable[Chunk], kinds: Sequence[str]) -> Iterator[Item | Chunk]:
+    """Everything that is to be encoded, kind by kind; each chunk comes after its items."""
+    for chunk in chunks:
+        for kind in kinds:
+            for change in chunk.changes:
+                if kind == "text":
+                    found = [i for i in change.instances if i.kind == "text" and change.text]
+                else:
+                    found = [i for i in change.instances if i.kind == "image" and i.uri]
+                if kind == "fused":  # one vector for each product, kept under its first picture
+                    found = found[:1]
+                yield from (Item(kind, change, instance) for instance in found)
+        yield chunk
+
+
+def _kept(changes: Sequence[Change], written: Mapping[str, Sequence[str]]) -> Iterator[tuple[list[str], list[str]]]:
+    """Products with the rows that they have now, in groups that fit into one filter."""
+    ids: list[str] = []
+    kept: list[str] = []
+    for change in changes:
+        rows = written.get(change.id, ())
+        if ids and len(kept) + len(rows) > KEPT:
+            yield ids, kept
+            ids, kept = [], []
+        ids.append(change.id)
+        kept.extend(rows)
+    if ids:
+        yield ids, kept
+
+
+def _ahead(pool: ThreadPoolExecutor, work: Callable[[A], B], todo: Iterable[A], n: int) -> Iterator[B]:
     """Results in order, at most `n` of them computed or waiting at a time."""
     rest = iter(todo)
     waiting = deque(pool.submit(work, one) for one in islice(rest, n))
     while waiting:
         yield waiting.popleft().result()
         waiting.extend(pool.submit(work, one) for one in islice(rest, 1))
-
-
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    source = iter(items)
-    while batch := list(islice(source, size)):
-        yield batch

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from kg import feed
 from kg.errors import BadInput, EncoderMismatch, NotFound
 from kg.graph.cypher.generations import GENERATION, GENERATION_LIVE, GENERATION_REGISTER, GENERATIONS
+from kg.records import content_hash
 from kg.settings import InstanceKind
 from kg.stores import Stores
 
@@ -29,6 +30,7 @@ class Generation:
         kinds: vector kinds, each with a collection; the first is the one the alias points at.
         state: building (first back-fill), shadow (complete, not searched), live, retired.
         cursor: revision up to which the catalogue is embedded.
+        regions: how the rows of regions were chosen, in the worker's words; empty where pictures have none.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Generation:
     state: Literal["building", "shadow", "live", "retired"]
     cursor: int
     created_at: str
+    regions: str = ""
 
     def collections(self, prefix: str) -> dict[str, str]:
         """Kind → name of its collection."""
@@ -65,25 +68,30 @@ def register(
     encoder_path: str | Path,
     dim: int,
     kinds: tuple[InstanceKind, ...],
+    regions: str = "",
 ) -> Generation:
     """The generation of this encoder, its collections made; a known fingerprint gives the one that exists.
+
+    `regions` identifies a generation as the fingerprint does: rows of regions chosen otherwise never mix.
 
     Raises:
         EncoderMismatch: the same fingerprint was registered with another dimension.
         BadVector: a collection of that name has another dimension.
     """
+    identity = content_hash([fingerprint, regions]) if regions else fingerprint
     [row] = stores.graph.write(
         GENERATION_REGISTER,
-        id=f"g{fingerprint[:10]}",
+        id=f"g{identity[:10]}",
         encoder=encoder,
         fingerprint=fingerprint,
         encoder_path=str(encoder_path),
         dim=dim,
         kinds=list(kinds),
+        regions=regions,
         now=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
     generation = _generation(row["g"])
-    if (generation.dim, generation.fingerprint) != (dim, fingerprint):
+    if (generation.dim, generation.fingerprint, generation.regions) != (dim, fingerprint, regions):
         raise EncoderMismatch(
             f"generation {generation.id} belongs to encoder {generation.fingerprint} with {generation.dim} dimensions, "
             f"not to {fingerprint} with {dim}"
@@ -156,4 +164,5 @@ def _seen(generation: Generation, now_live: str) -> Generation:
 
 
 def _generation(row: dict[str, Any]) -> Generation:
-    return Generation(**{name: row[name] for name in Generation.__dataclass_fields__} | {"kinds": tuple(row["kinds"])})
+    values = {name: row[name] for name in Generation.__dataclass_fields__ if row.get(name) is not None}
+    return Generation(**values | {"kinds": tuple(row["kinds"])})

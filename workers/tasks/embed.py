@@ -1,16 +1,18 @@
-"""The embed task: the next chunk of changes that a generation has not embedded yet."""
+"""The embed task: the next changes that a generation has not embedded yet."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from celery import Task, shared_task
+from celery.worker import state
 
-from kg import feed
 from kg.catalogue.pictures import Pictures
+from kg.feed import changes
 from kg.graph.cypher.generations import GENERATION_ADVANCE, GENERATION_STATE
 from kg.graph.cypher.jobs import JOB_PROGRESS
 from kg.graph.driver import Tx
@@ -18,12 +20,16 @@ from kg.stores import Stores
 from kg.vectors import generations
 from kg.vectors.generations import Generation
 from workers.device import encoder_at
-from workers.embedding import Reject, embed_changes
-from workers.jobs import Job, move
+from workers.embedding import Chunk, Reject, embed_chunks
+from workers.jobs import Job, move, parse
 from workers.lease import note
+from workers.rows import region_rule
+from workers.stages import Stages
 from workers.tasks import step
 
 __all__ = ["embed", "embed_step"]
+
+STEP_S = 30.0  # then other jobs have their turn; between two steps the overlap of the stages is lost
 
 
 @shared_task(bind=True, name="embed")
@@ -32,13 +38,15 @@ def embed(self: Task, job: str) -> None:
     step(self.app.stores, job, embed_step)
 
 
-def embed_step(stores: Stores, job: Job) -> bool:
-    """Embed one chunk; whether there may be more.
+def embed_step(stores: Stores, job: Job, *, stages: Stages | None = None) -> bool:
+    """Embed chunk after chunk for a while; whether there may be more.
 
-    The chunk counts, in the job and for the generation, only if the generation's cursor still stands where it began.
+    A chunk counts, in the job and for the generation, only if the generation's cursor still stands where it began.
+    After each one the job's state is looked at, so that pausing or cancelling it stops the work there.
     """
-    began, settings = time.monotonic(), stores.settings
+    settings, clock = stores.settings, stages or Stages()
     encoder = encoder_at(Path(job.target), settings)
+    regions = region_rule(encoder, settings.embed_regions, settings.embed_region_score)
     generation = generations.register(
         stores,
         encoder=encoder.name,
@@ -46,35 +54,84 @@ def embed_step(stores: Stores, job: Job) -> bool:
         encoder_path=job.target,
         dim=encoder.dim,
         kinds=settings.embed_kinds,
+        regions=regions.key if regions else "",
     )
-    collections = generation.collections(stores.vectors.prefix)
-    if job.done >= job.total:  # the first chunk, or there is more than was counted then: counting takes time
+    # The first chunk, or there is more than was counted then: counting takes time.
+    if job.done >= job.total or job.generation != generation.id:
         note(stores, job.id, generation=generation.id, total=job.done + generations.stale(stores, generation))
-    changes = feed.changes(stores.graph, generation.cursor, settings.embed_chunk)
-    if not changes:
-        for collection in collections.values():
-            stores.vectors.flush(collection)
-        finish(stores, job, generation)
-        return False
+    feed = _Feed(stores, generation, time.monotonic() + STEP_S, clock)
+    progress = _Progress(stores, job, generation)
     pictures = Pictures.from_settings(settings)
     try:
-        batch = settings.encode_batch
-        rejects = embed_changes(changes, encoder, stores.vectors, collections, pictures, batch=batch)
+        whole = embed_chunks(
+            feed.chunks(),
+            encoder,
+            stores.vectors,
+            generation.collections(stores.vectors.prefix),
+            pictures,
+            batch=settings.encode_batch,
+            commit=progress.commit,
+            regions=regions,
+            stages=clock,
+        )
     finally:
         pictures.close()
+    if not whole:
+        return False  # paused, or over, or another worker has done the same chunk, and goes on
+    if feed.exhausted:
+        for collection in generation.collections(stores.vectors.prefix).values():
+            stores.vectors.flush(collection)
+        finish(stores, job, generation)
+    return not feed.exhausted
 
-    def advance(tx: Tx) -> bool:
-        cursor, now = changes[-1].revision, time.time()
-        if not tx.run(GENERATION_ADVANCE, id=generation.id, before=generation.cursor, after=cursor, now=now):
+
+class _Feed:
+    """Changes of the catalogue that a generation lacks, the next chunk read while one is worked at."""
+
+    def __init__(self, stores: Stores, generation: Generation, until: float, stages: Stages) -> None:
+        self.stores, self.cursor, self.until, self.stages = stores, generation.cursor, until, stages
+        self.exhausted = False
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Chunk after chunk until there are no more, or it is time to let others have the worker."""
+        with ThreadPoolExecutor(1, "feed") as reader:
+            chunk = self._read(self.cursor)
+            while chunk.changes:
+                following = reader.submit(self._read, chunk.changes[-1].revision)
+                yield chunk
+                if time.monotonic() > self.until or state.should_stop is not None:
+                    return
+                chunk = following.result()
+            self.exhausted = True
+
+    def _read(self, after: int) -> Chunk:
+        with self.stages("graph"):
+            return Chunk(after, changes(self.stores.graph, after, self.stores.settings.embed_chunk))
+
+
+class _Progress:
+    """Writes down what is done of a job."""
+
+    def __init__(self, stores: Stores, job: Job, generation: Generation) -> None:
+        self.stores, self.job, self.generation, self.since = stores, job, generation, time.monotonic()
+
+    def commit(self, chunk: Chunk, rejects: Sequence[Reject]) -> bool:
+        """Move the cursor over the chunk; whether it was this worker that did, and the job is still to go on."""
+        now, seconds = time.time(), time.monotonic() - self.since
+        cursor = chunk.changes[-1].revision
+        values = {"done": len(chunk.changes), "rejected": len(rejects), "seconds": seconds}
+
+        def advance(tx: Tx) -> Job | None:
+            if not tx.run(GENERATION_ADVANCE, id=self.generation.id, before=chunk.before, after=cursor, now=now):
+                return None
+            return parse(tx.run(JOB_PROGRESS, id=self.job.id, cursor=cursor, beat=now, **values)[0]["j"])
+
+        job = self.stores.graph.transaction(advance)
+        if job is None:
             return False
-        progress = {"done": len(changes), "rejected": len(rejects), "seconds": time.monotonic() - began}
-        tx.run(JOB_PROGRESS, id=job.id, cursor=cursor, beat=now, **progress)
-        return True
-
-    if not stores.graph.transaction(advance):
-        return False  # another worker has done the same chunk, and goes on
-    record(stores, job, rejects)
-    return True
+        self.since += seconds
+        record(self.stores, job, rejects)
+        return job.state == "running"
 
 
 def finish(stores: Stores, job: Job, generation: Generation) -> None:

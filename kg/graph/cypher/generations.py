@@ -21,7 +21,7 @@ GENERATIONS = "MATCH (g:Generation) RETURN properties(g) AS g ORDER BY g.created
 GENERATION_REGISTER = """
 MERGE (g:Generation {id: $id})
 ON CREATE SET g.encoder = $encoder, g.fingerprint = $fingerprint, g.dim = $dim, g.kinds = $kinds,
-              g.state = 'building', g.cursor = 0, g.created_at = $now
+              g.regions = $regions, g.state = 'building', g.cursor = 0, g.created_at = $now
 SET g.encoder_path = $encoder_path
 RETURN properties(g) AS g
 """
