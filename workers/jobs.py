@@ -10,6 +10,7 @@ takes it reads the job, does the next chunk, and moves the cursor by compare-and
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 import uuid
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from kg.errors import JobError, NotFound
+from kg.errors import BadInput, JobError, NotFound
 from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS
 from kg.processes import alive
 from kg.stores import Stores
@@ -108,11 +109,17 @@ def submit_embed(stores: Stores, encoder_path: str | Path) -> Job:
 
     Raises:
         NotFound: no such folder.
+        BadInput: the settings ask for regions, and the encoder has no detector.
         StoreDown: the graph or the broker does not answer.
     """
     folder = Path(encoder_path).expanduser().absolute()
     if not folder.is_dir():
         raise NotFound(f"no checkpoint folder {folder}", hint="`skugraph train` makes one")
+    if (asked := stores.settings.embed_regions) and not _has_detector(folder):
+        raise BadInput(
+            f"embed_regions = {asked}, but the encoder in {folder} has no detector to find regions",
+            hint="train one whose config names a detector, or set embed_regions to 0",
+        )
     return _submit(stores, "embed", str(folder))
 
 
@@ -254,6 +261,15 @@ def _submit(stores: Stores, kind: str, target: str) -> Job:
     job = parse(row["j"])
     enqueue(stores, job)
     return job
+
+
+def _has_detector(folder: Path) -> bool:
+    """What the checkpoint says of itself: opening it would load torch, which who submits may not have."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # the worker opens the checkpoint, and says what is wrong with it
+    return not isinstance(config, dict) or bool(config.get("detector"))
 
 
 def _command(stores: Stores, job: str, before: Sequence[State], after: State) -> Job:
