@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kg.home import Home
 from kg.processes import stop
@@ -27,11 +28,12 @@ Start = Callable[[], subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def stores(stores: Stores, tmp_path: Path) -> Stores:
+def stores(stores: Stores, tmp_path: Path, request: pytest.FixtureRequest) -> Stores:
     """The stores of the session seen from a home of this test alone: its own broker, run files and logs."""
     update = {
         "home": Home(tmp_path / "home").create().root,
         "embed_chunk": 4,
+        **getattr(request, "param", {}),
         "graph_uri": stores.graph.address,
         "graph_user": stores.graph.at.user,
         "graph_password": stores.graph.at.password,
@@ -57,7 +59,17 @@ def start(stores: Stores) -> Iterator[Start]:
 
 def shop(stores: Stores, folder: Path) -> None:
     for n in range(PRODUCTS):
-        put(stores.graph, f"p{n:02d}", title=f"Jar number {n}", pictures=[draw(folder / f"{n}.png", n)])
+        put(stores.graph, f"p{n:02d}", title=f"Jar number {n}", pictures=[two(folder, n)])
+
+
+def two(folder: Path, n: int) -> Path:
+    """A picture of two things on white, made of smaller ones."""
+    image = Image.new("RGB", (200, 100), "white")
+    for m in range(2):
+        with Image.open(draw(folder / f"{n}-{m}.png", 2 * n + m)) as thing:
+            image.paste(thing, (20 + 100 * m, 20))
+    image.save(folder / f"{n}.png")
+    return folder / f"{n}.png"
 
 
 def contents(stores: Stores, generation: str) -> dict[str, np.ndarray]:
@@ -78,9 +90,10 @@ def until(stores: Stores, job: Job, done: int) -> Job:
     return seen
 
 
+@pytest.mark.parametrize("stores", [{"embed_regions": 4, "embed_region_score": 0.01}], indirect=True, ids=["regions"])
 def test_killed_in_the_middle_and_resumed_gives_the_same_vectors(stores: Stores, start: Start, tmp_path: Path) -> None:
     shop(stores, tmp_path)
-    slow = write_tiny(tmp_path / "tiny", seconds=0.2)
+    slow = write_tiny(tmp_path / "tiny", seconds=0.1, detector=True)
     worker = start()
     job = submit_embed(stores, slow)
     until(stores, job, 8)
@@ -96,7 +109,10 @@ def test_killed_in_the_middle_and_resumed_gives_the_same_vectors(stores: Stores,
     assert (resumed.state, resumed.done, resumed.total) == ("done", PRODUCTS, PRODUCTS)
     assert len(list_jobs(stores)) == 1
     found = contents(stores, resumed.generation)
-    assert len(found) == 2 * PRODUCTS
+    assert len([row for row in found if row.endswith("#txt")]) == PRODUCTS
+    assert len([row for row in found if row.endswith("#img0")]) == PRODUCTS
+    regions = [row for row in found if "#img0#" in row]
+    assert {row.partition(" ")[2].partition("#")[0] for row in regions} == {f"p{n:02d}" for n in range(PRODUCTS)}
 
     # The same again from nothing, undisturbed.
     for name in generations.get(stores, resumed.generation).collections("skugraph").values():
