@@ -16,7 +16,11 @@ from kg.errors import NotFound
 __all__ = ["ENCODERS", "Encoder", "architecture", "load", "text_vectors"]
 
 # Name in config.json → module with `build(config, picture, text) -> model` and `load_encoder(folder, …) -> Encoder`.
-ENCODERS = {"clip_style": "encoders.clip_style"}
+ENCODERS = {
+    "clip_style": "encoders.clip_style",
+    "uniter_style": "encoders.uniter_style",
+    "capture": "encoders.capture",
+}
 
 
 def load(

@@ -11,46 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from encoders import checkpoint
-from encoders.backbones import PictureBackbone, TextBackbone, picture_backbone, text_backbone
-from encoders.dual import DualEncoder
-from encoders.features import FeatureCache
-from encoders.losses import info_nce
+from encoders.backbones import TextBackbone
+from encoders.contrast import contrast
+from encoders.dual import DualEncoder, open_dual
+from encoders.looking import Look
+from encoders.masking import Rates
 from encoders.tables import Batch
-from kg.errors import BadInput, EncoderMismatch
+from encoders.transformers import Layer, run_layers
+from kg.errors import BadInput
 
 __all__ = ["ClipStyle", "Tower", "build", "load_encoder"]
-
-
-class _Layer(nn.Module):
-    """Pre-norm transformer layer, for the first `queries` tokens only where the rest is not needed any more."""
-
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, self.drop = heads, dropout
-        self.before, self.ask, self.tell = nn.LayerNorm(width), nn.Linear(width, width), nn.Linear(width, 2 * width)
-        self.merge = nn.Sequential(nn.Linear(width, width), nn.Dropout(dropout))
-        self.think = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * width, width),
-            nn.Dropout(dropout),
-        )
-
-    def forward(self, x: Tensor, mask: Tensor, queries: int) -> Tensor:
-        """(B, N, width), mask (B, N) true where there is a token, to (B, queries, width)."""
-        normed = self.before(x)
-        query = self._split(self.ask(normed[:, :queries]))
-        key, value = map(self._split, self.tell(normed).chunk(2, dim=-1))
-        drop = self.drop if self.training else 0.0
-        seen = functional.scaled_dot_product_attention(query, key, value, mask[:, None, None, :], dropout_p=drop)
-        x = x[:, :queries] + self.merge(seen.transpose(1, 2).flatten(2))
-        return x + self.think(x)
-
-    def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class Tower(nn.Module):
@@ -87,7 +57,7 @@ class Tower(nn.Module):
         self.place = nn.Parameter(torch.randn(places, width) * 0.02)
         self.summary = nn.Parameter(torch.randn(width) * 0.02)
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList(_Layer(width, heads, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(width, heads, dropout=dropout) for _ in range(layers))
         self.exit = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, dim, bias=False))
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -97,9 +67,8 @@ class Tower(nn.Module):
         if self.training and self.drop_tokens:
             mask = mask & (torch.rand(mask.shape, device=mask.device) >= self.drop_tokens)
         mask = torch.cat([mask.new_ones(len(x), 1), mask], dim=1)
-        for layer in self.layers[:-1]:
-            x = layer(x, mask, queries=x.shape[1])
-        return functional.normalize(self.exit(self.layers[-1](x, mask, queries=1)[:, 0]), dim=-1)
+        x = run_layers(self.layers, x, mask, first=True)
+        return functional.normalize(self.exit(x[:, 0]).float(), dim=-1)
 
 
 class ClipStyle(nn.Module):
@@ -116,18 +85,32 @@ class ClipStyle(nn.Module):
     ) -> None:
         super().__init__()
         self.picture, self.text = Tower(**picture), Tower(**text)  # type: ignore[arg-type]
+        self.rates: Rates | None = None
+        self.item = "sum"
+        self.initialised: list[nn.Parameter] = []  # nothing starts from a trained model
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Of one batch, a scalar."""
-        return info_nce(*self.vectors(batch), self.scale, batch.same)
+    def start(self, pictures: Tensor, mask: Tensor) -> None:
+        """Nothing to learn before the first step."""
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of one batch, by name."""
+        return {"info_nce": contrast("info_nce", *self.vectors(batch), self.scale, batch.identity)}
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, dim) of the pictures and of the texts."""
         return (
-            self.picture(batch.pictures, batch.picture_mask),
-            self.text(batch.texts, batch.text_mask),
+            self.picture_vectors(batch.pictures, batch.boxes, batch.picture_mask),
+            self.text_vectors(batch.texts, batch.text_mask),
         )
+
+    def picture_vectors(self, pictures: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
+        """(B, R, W), (B, R, 5), (B, R) to (B, dim), unit rows. Where a token lies, its place among the others says."""
+        return self.picture(pictures, mask)
+
+    def text_vectors(self, texts: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, V), (B, T) to (B, dim), unit rows."""
+        return self.text(texts, mask)
 
     @property
     def scale(self) -> Tensor:
@@ -135,7 +118,7 @@ class ClipStyle(nn.Module):
         return self.log_scale.clamp(0, math.log(100)).exp()
 
 
-def build(config: Mapping[str, Any], picture: PictureBackbone, text: TextBackbone) -> ClipStyle:
+def build(config: Mapping[str, Any], picture: Look, text: TextBackbone) -> ClipStyle:
     """A model with new weights, from the "model" part of a config.
 
     Raises:
@@ -158,40 +141,4 @@ def load_encoder(
     folder: Path, *, device: str, cache: Path | None = None, cache_gb: float = 8.0, batch: int = 64
 ) -> DualEncoder:
     """Opens a checkpoint; see `encoders.load`."""
-    config, weights = checkpoint.read(folder)
-    lacking = sorted({"picture", "text", "model"} - set(config))
-    if lacking:
-        raise BadInput(f"{folder}: the config lacks {', '.join(lacking)}", hint="train it again")
-    picture = picture_backbone(config["picture"]["backbone"], size=config["picture"]["size"], device=device)
-    text = text_backbone(
-        config["text"]["backbone"],
-        places=config["text"]["places"],
-        device=device,
-        tokenizer=str(folder / checkpoint.TOKENIZER),
-    )
-    for kind, backbone in (("picture", picture), ("text", text)):
-        if backbone.fingerprint != config[kind]["fingerprint"]:
-            raise EncoderMismatch(
-                f"{folder} was trained on {kind} backbone {config[kind]['backbone']} with fingerprint "
-                f"{config[kind]['fingerprint'][:10]}…, here it has {backbone.fingerprint[:10]}…",
-                hint="install the version it was trained with, or train again",
-            )
-    model = build(config, picture, text)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise BadInput(f"{folder}: the weights do not fit the config: {error}", hint="train it again") from error
-    model.eval().requires_grad_(False).to(device)
-    return DualEncoder(
-        config["encoder"],
-        config["model"]["dim"],
-        checkpoint.fingerprint(config, weights),
-        folder,
-        device,
-        picture,
-        text,
-        model.picture,
-        model.text,
-        FeatureCache.at(cache, cache_gb) if cache else None,
-        batch,
-    )
+    return open_dual(build, folder, device=device, cache=cache, cache_gb=cache_gb, batch=batch)

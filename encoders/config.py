@@ -1,18 +1,23 @@
-"""Training configs: JSON files under encoders/configs, or the user's own."""
+"""Training configs: JSON files under encoders/configs, or the user's own, with changes by name.
+
+"capture+no_mlm+whole" is the config capture with two changes of encoders/configs/ablations.json, each a table of
+paths and values.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kg.errors import BadInput, NotFound
 
-__all__ = ["CONFIGS", "load_config"]
+__all__ = ["ABLATIONS", "CONFIGS", "load_config"]
 
 CONFIGS = Path(__file__).parent / "configs"
+ABLATIONS = CONFIGS / "ablations.json"
 
 
 class _Part(BaseModel):
@@ -22,11 +27,15 @@ class _Part(BaseModel):
 class _Picture(_Part):
     backbone: str
     size: int = Field(gt=0)  # pixels
+    tokens: Literal["grid", "grid+global", "regions"] = "grid"  # see `encoders.looking`
+    regions: int = Field(default=0, ge=0)  # most of a picture
 
 
 class _Text(_Part):
     backbone: str
     places: int = Field(ge=2)  # tokens
+    depth: int | None = Field(default=None, ge=0)  # frozen layers; all of them where left out
+    initialise: bool = False  # the layers above them start as those of the text model
 
 
 class _Training(_Part):
@@ -37,41 +46,67 @@ class _Training(_Part):
     warmup: float = Field(ge=0, lt=1)  # share of all steps
     clip: float = Field(gt=0)  # largest norm of a gradient
     mirrored: bool
+    scenes: int = Field(default=0, ge=0)  # views of an item in composed scenes
+    scene_size: int = Field(default=320, gt=0)  # pixels
+    precision: Literal["auto", "bf16", "float32"] = "auto"
+    initialised_rate: float = Field(default=1.0, gt=0)  # share of the rate for weights that did not start at random
 
 
 class _Config(_Part):
     encoder: str
     picture: _Picture
     text: _Text
+    detector: str | dict[str, Any] | None = None  # a name or folder, or {"train": its settings}
     model: dict[str, Any]  # each architecture has its own
     training: _Training
 
 
 def load_config(name: str | Path, *, epochs: int | None = None) -> dict[str, Any]:
-    """A config by the name of a packaged one ("clip_style", "clip_style_tiny"), or by its path.
+    """A config by the name of a packaged one ("capture", "capture+no_mlm"), or by its path (my.json, my.json+whole).
 
     Args:
-        name: the file ends in .json.
+        name: the file, or its name in encoders/configs; after a "+" each, names of changes.
         epochs: instead of the file's.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: there is no such file, or no such change.
         BadInput: it is not JSON, a part is missing or unknown, or a value is out of range.
     """
-    path = Path(name) if str(name).endswith(".json") else CONFIGS / f"{name}.json"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.json")))
-        raise NotFound(
-            f"encoder config {str(name)!r} does not exist", hint=f"there are {known}, and paths to .json files"
-        )
+    path, changes = _found(str(name))
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
+        for change in changes:
+            for where, value in _known_changes(change).items():
+                *parts, last = where.split(".")
+                part = config
+                for step in parts:
+                    part = part[step]
+                part[last] = value
         if epochs is not None:
             config["training"]["epochs"] = epochs
         return _Config.model_validate(config).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise BadInput(f"{path}: {where} = {first.get('input')!r}: {first['msg']}", field=where) from error
+        raise BadInput(f"{name}: {where} = {first.get('input')!r}: {first['msg']}", field=where) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} is no config: {error!r}", hint="see encoders/configs") from error
+        raise BadInput(f"{name} is no config: {error!r}", hint="see encoders/configs") from error
+
+
+def _found(name: str) -> tuple[Path, list[str]]:
+    """The file, and the changes to it. A path may itself hold a "+"."""
+    if name.endswith(".json") and Path(name).is_file():
+        return Path(name), []
+    first, *changes = name.split("+")
+    path = Path(first) if first.endswith(".json") else CONFIGS / f"{first}.json"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.json") if file != ABLATIONS))
+        raise NotFound(f"encoder config {first!r} does not exist", hint=f"there are {known}, and paths to .json files")
+    return path, changes
+
+
+def _known_changes(name: str) -> dict[str, Any]:
+    known = json.loads(ABLATIONS.read_text(encoding="utf-8"))
+    if name not in known:
+        raise NotFound(f"change {name!r} of a config does not exist", hint=f"there are {', '.join(known)}")
+    return known[name]

@@ -1,11 +1,12 @@
-"""A trained pair of towers as an `Encoder`."""
+"""A trained model over two frozen backbones as an `Encoder`."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,20 +14,52 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor, nn
 
-from encoders.backbones import PictureBackbone, TextBackbone
-from encoders.features import FeatureCache, picture_tokens
+from encoders import checkpoint
+from encoders.backbones import TextBackbone, text_backbone
+from encoders.features import FeatureCache
+from encoders.looking import Look, make_look, padded
+from encoders.protocol import Regions, region_encoder
+from encoders.regions.detector import Detector, load_detector
+from encoders.regions.features import RegionTokens
+from kg.errors import BadInput, EncoderMismatch
 
-__all__ = ["DualEncoder"]
+__all__ = ["DualEncoder", "Vectors", "open_dual"]
+
+DETECTOR = "detector"  # folder in a checkpoint
+
+
+class Vectors(Protocol):
+    """What an encoder needs of its model. Masks are true where there is a token, vectors have unit length.
+
+    Attributes:
+        item: a picture with its text is "sum", the direction halfway between the two lone vectors, or "post": the
+            direction halfway between the two of `fused_vectors`.
+    """
+
+    item: str
+
+    def picture_vectors(self, pictures: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
+        """(B, R, W), (B, R, 5), (B, R) to (B, dim)."""
+        ...
+
+    def text_vectors(self, texts: Tensor, mask: Tensor) -> Tensor:
+        """(B, T, V), (B, T) to (B, dim)."""
+        ...
+
+    def fused_vectors(
+        self, pictures: Tensor, boxes: Tensor, picture_mask: Tensor, texts: Tensor, text_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of items whose picture and text have seen each other: (B, dim) of the picture, and of the text."""
+        ...
 
 
 @dataclass(frozen=True)
 class DualEncoder:
-    """Two towers over two frozen backbones; `kg` and its friends see it as `encoders.protocol.Encoder`.
+    """`kg` and its friends see it as `encoders.protocol.RegionEncoder`.
 
     Attributes:
         folder: of the checkpoint it was opened from.
-        picture_tower: tokens, mask to unit vectors.
-        text_tower: tokens, mask to unit vectors.
+        look: makes the tokens of pictures, and knows the detector.
         batch: pictures or texts in one forward pass.
     """
 
@@ -35,21 +68,20 @@ class DualEncoder:
     fingerprint: str
     folder: Path
     device: str
-    picture_backbone: PictureBackbone
+    look: Look
     text_backbone: TextBackbone
-    picture_tower: nn.Module
-    text_tower: nn.Module
-    cache: FeatureCache | None = None
+    model: Vectors
     batch: int = 64
 
-    @torch.inference_mode()
-    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        def vectors(rows: slice) -> Tensor:
-            found = picture_tokens(self.picture_backbone, images[rows], cache=self.cache, batch=self.batch)
-            tokens = torch.from_numpy(found).to(self.device).float()
-            return self.picture_tower(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=self.device))
+    @property
+    def detector(self) -> Detector | None:
+        """Finds products; None where the encoder sees a picture only as a whole."""
+        return self.look.detector
 
-        return self._joined(vectors(rows) for rows in self._slices(len(images)))
+    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        return self._joined(
+            self._pictures([tokens for (tokens,) in self.look.see(images[rows])]) for rows in self._slices(len(images))
+        )
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -58,21 +90,142 @@ class DualEncoder:
         out = np.empty((len(texts), self.dim), np.float32)
         for rows in self._slices(len(texts)):
             found = self.text_backbone.tokens([texts[i] for i in order[rows]])
-            out[order[rows]] = self.text_tower(*found).float().cpu().numpy()
+            out[order[rows]] = self.model.text_vectors(*found).float().cpu().numpy()
         return out
 
     def encode_items(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
-        """The direction halfway between the picture's vector and the text's."""
-        both = self.encode_images(images) + self.encode_texts(texts)
-        return both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)
+        """Picture and text of one item as one vector, see `Vectors.item`."""
+        if self.model.item == "sum":
+            return _halfway(self.encode_images(images), self.encode_texts(texts))
+        return _halfway(*self.encode_fused(images, texts))
+
+    @torch.inference_mode()
+    def encode_fused(
+        self, images: Sequence[Image], texts: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Post-fusion vectors of items, (N, dim) each: of the picture, and of the text.
+
+        Raises:
+            BadInput: the encoder has none.
+        """
+        if not hasattr(self.model, "fused_vectors"):
+            raise BadInput(f"encoder {self.name} has no fusion", hint="capture and uniter_style have one")
+
+        def fused(rows: slice) -> tuple[Tensor, Tensor]:
+            seen = padded([tokens for (tokens,) in self.look.see(images[rows])], self.device)
+            return self.model.fused_vectors(*seen, *self.text_backbone.tokens(texts[rows]))
+
+        both = [fused(rows) for rows in self._slices(len(images))]
+        return self._joined(picture for picture, _ in both), self._joined(text for _, text in both)
+
+    def propose(self, images: Sequence[Image], *, limit: int = 36) -> list[Regions]:
+        """At most `limit` regions of each picture.
+
+        Raises:
+            BadInput: the encoder has no detector.
+        """
+        region_encoder(self)  # type: ignore[arg-type]
+        return self.look.detector.propose(images, limit=limit) if self.look.detector else []
+
+    def encode_regions(
+        self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        """(N_i, 4) boxes of each picture, in its pixels, to (N_i, dim). Needs no detector where the boxes are given.
+
+        Raises:
+            BadInput: a box that is empty, swapped, or outside its picture.
+        """
+        seen = [part for rows in self._slices(len(images)) for part in self.look.see(images[rows], list(boxes[rows]))]
+        flat = [tokens for part in seen for tokens in part]
+        vectors = self._joined(self._pictures(flat[rows]) for rows in self._slices(len(flat)))
+        return np.split(vectors, np.cumsum([len(part) for part in seen])[:-1]) if seen else []
 
     def save_pretrained(self, folder: Path) -> None:
         """Copies the checkpoint."""
         if folder.absolute() != self.folder.absolute():
             shutil.copytree(self.folder, folder, dirs_exist_ok=True)
 
+    @torch.inference_mode()
+    def _pictures(self, seen: Sequence[RegionTokens]) -> Tensor:
+        return self.model.picture_vectors(*padded(seen, self.device))
+
     def _slices(self, count: int) -> Iterator[slice]:
         return (slice(start, start + self.batch) for start in range(0, count, self.batch))
 
     def _joined(self, parts: Iterator[Tensor]) -> NDArray[np.float32]:
         return np.concatenate([np.empty((0, self.dim), np.float32), *(part.float().cpu().numpy() for part in parts)])
+
+
+def open_dual(
+    build: Callable[[Mapping[str, Any], Look, TextBackbone], nn.Module],
+    folder: Path,
+    *,
+    device: str,
+    cache: Path | None = None,
+    cache_gb: float = 8.0,
+    batch: int = 64,
+) -> DualEncoder:
+    """Opens a checkpoint of a model that `build` makes; see `encoders.load`."""
+    config, weights = checkpoint.read(folder)
+    lacking = sorted({"picture", "text", "model"} - set(config))
+    if lacking:
+        raise BadInput(f"{folder}: the config lacks {', '.join(lacking)}", hint="train it again")
+    detector = _detector(folder, config.get("detector"), device)
+    look = make_look(
+        config["picture"],
+        detector,
+        device=device,
+        cache=FeatureCache.at(cache, cache_gb) if cache else None,
+        batch=batch,
+    )
+    text = text_backbone(
+        config["text"]["backbone"],
+        places=config["text"]["places"],
+        device=device,
+        tokenizer=str(folder / checkpoint.TOKENIZER),
+        depth=config["text"].get("depth"),
+    )
+    for kind, fingerprint in (("picture", look.backbone.fingerprint), ("text", text.fingerprint)):
+        if fingerprint != config[kind]["fingerprint"]:
+            raise EncoderMismatch(
+                f"{folder} was trained on {kind} backbone {config[kind]['backbone']} with fingerprint "
+                f"{config[kind]['fingerprint'][:10]}…, here it has {fingerprint[:10]}…",
+                hint="install the version it was trained with, or train again",
+            )
+    model = build({**config, "text": {**config["text"], "initialise": False}}, look, text)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise BadInput(f"{folder}: the weights do not fit the config: {error}", hint="train it again") from error
+    model.eval().requires_grad_(False).to(device)
+    return DualEncoder(
+        config["encoder"],
+        config["model"]["dim"],
+        checkpoint.fingerprint(config, weights),
+        folder,
+        device,
+        look,
+        text,
+        model,  # type: ignore[arg-type]
+        batch,
+    )
+
+
+def _detector(folder: Path, known: Mapping[str, str] | None, device: str) -> Detector | None:
+    """The detector of a checkpoint: {"name", "fingerprint"}; one that was trained lies in its folder."""
+    if not known:
+        return None
+    inside = folder / DETECTOR
+    detector = load_detector(inside if inside.is_dir() else known["name"], device=device)
+    if detector.fingerprint != known["fingerprint"]:
+        raise EncoderMismatch(
+            f"{folder} was trained with detector {known['name']} of fingerprint {known['fingerprint'][:10]}…, here it "
+            f"has {detector.fingerprint[:10]}…",
+            hint="install the version it was trained with, or train again",
+        )
+    return detector
+
+
+def _halfway(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    both = a + b
+    return both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)

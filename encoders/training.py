@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,29 +18,52 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders import architecture, checkpoint
-from encoders.backbones import picture_backbone, text_backbone
+from encoders.backbones import TextBackbone, text_backbone
 from encoders.config import load_config
 from encoders.data import TrainItem
-from encoders.device import choose_device
+from encoders.device import choose_accelerator, choose_device, choose_precision
+from encoders.dual import DETECTOR
 from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
-from encoders.tables import Batch, TokenTable, build_table
+from encoders.looking import make_look
+from encoders.masking import Rates
+from encoders.preparing import kept_tables, masked, prepare_detector, prepare_table
+from encoders.regions.detector import Detector
+from encoders.tables import Batch, TokenTable
 from kg.errors import BadInput
 
 __all__ = ["Progress", "TrainReport", "Trainable", "train"]
 
-Progress = Callable[[str, int, int, dict[str, float]], None]  # stage ("features", "epochs"), done, total, figures
+Progress = Callable[
+    [str, int, int, dict[str, float]], None
+]  # stage ("detector", "features", "epochs"), done, total, figures
 STATE, LOG, METRICS = "resume.pt", "training.jsonl", "metrics.json"
+SAMPLE = 1024  # training pictures that a model may look at before the first step
 
 
 class Trainable(Protocol):
-    """What `build` of an architecture gives: a module of torch with these two methods."""
+    """What `build` of an architecture gives: a module of torch with these.
 
-    def loss(self, batch: Batch) -> Tensor: ...
+    Attributes:
+        rates: shares of words and regions to hide in each batch; None: it needs no masked batches.
+        initialised: weights that started from a trained model.
+    """
+
+    rates: Rates | None
+    initialised: list[nn.Parameter]
+
+    def start(self, pictures: Tensor, mask: Tensor) -> None:
+        """Called once before the first step, with tokens (N, R, W) and mask (N, R) of training pictures."""
+        ...
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses of a batch by name; their sum is trained."""
+        ...
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]: ...
 
@@ -71,6 +93,7 @@ class TrainReport:
         skipped: items whose picture could not be read.
         seconds: all together.
         unchanged: the folder held this very training already.
+        precision: of the training's products of matrices.
     """
 
     folder: str
@@ -84,6 +107,7 @@ class TrainReport:
     skipped: int
     seconds: float
     unchanged: bool = False
+    precision: str = "float32"
 
 
 def train(
@@ -97,6 +121,8 @@ def train(
     device: str = "auto",
     cache: Path | None = None,
     cache_gb: float = 8.0,
+    detector: str | Path | None = None,
+    tables: Path | None = None,
     on_progress: Progress = lambda stage, done, total, figures: None,
 ) -> TrainReport:
     """Trains `encoder` on the training part of `items` and writes a checkpoint folder.
@@ -111,6 +137,9 @@ def train(
         device: auto, cpu, cuda, …
         cache: folder of the feature cache; None for no cache.
         cache_gb: its budget.
+        detector: a folder or name instead of the config's.
+        tables: folder where tables of tokens, and the detectors that configs train, are kept for further trainings.
+            Items are then known by id, key, text and split: their pictures are not opened again. None: nothing is kept.
         on_progress: called with stage, done, total and figures.
 
     Raises:
@@ -123,36 +152,58 @@ def train(
         raise BadInput(f"config {config} is for encoder {chosen['encoder']!r}, not {encoder!r}")
     build, settings = architecture(encoder).build, chosen["training"]
     torch_device = choose_device(device)
-    picture = picture_backbone(chosen["picture"]["backbone"], size=chosen["picture"]["size"], device=torch_device)
-    text = text_backbone(chosen["text"]["backbone"], places=chosen["text"]["places"], device=torch_device)
+    precision = choose_precision(settings["precision"], torch_device)
+    accelerator = choose_accelerator(torch_device, precision)
+    if accelerator.num_processes > 1:
+        torch_device = str(accelerator.device)
+    text = text_backbone(
+        chosen["text"]["backbone"],
+        places=chosen["text"]["places"],
+        device=torch_device,
+        depth=chosen["text"]["depth"],
+    )
     store = FeatureCache.at(cache, cache_gb) if cache and cache_gb > 0 else None
     used = [item for item in items if item.part != "test"]
     out.mkdir(parents=True, exist_ok=True)
-    for left in out.glob("tokens-*"):  # of a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="tokens-", dir=out) as folder:
-        table = build_table(
+    with kept_tables(tables, out, accelerator) as folder:
+        found = prepare_detector(
+            chosen["detector"] if detector is None else str(detector),
             used,
-            picture,
+            folder,
+            backbone=chosen["picture"]["backbone"],
+            device=torch_device,
+            cache=cache,
+            accelerator=accelerator,
+            on_progress=lambda done, total: on_progress("detector", done, total, {}),
+        )
+        look = make_look(chosen["picture"], found, device=torch_device, cache=store)
+        table = prepare_table(
+            used,
+            look,
             text,
-            Path(folder),
-            mirrored=settings["mirrored"],
+            folder,
+            settings,
             cache=store,
+            accelerator=accelerator,
             on_progress=lambda done: on_progress("features", done, len(used), {}),
         )
         rows = np.arange(len(table))
         fit, val = rows[table.parts == "train"], rows[table.parts == "val"]
         if len(fit) < 2:
             raise BadInput(f"{len(fit)} items to train on, at least 2 are needed", hint="ingest products with pictures")
+        chosen["detector"] = {"name": found.name, "fingerprint": found.fingerprint} if found else None
         signature = _signature(chosen, seed, table.digest)
         if (done := _finished(out, signature)) is not None:
             return done
         torch.manual_seed(seed)
-        model = build(chosen, picture, text).to(torch_device)
-        best = _fit(model, table, fit, val, out, settings, seed, signature, torch_device, on_progress)
-    chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = picture.fingerprint, text.fingerprint
+        model = build(chosen, look, text)
+        best = _fit(
+            _Run(model, table, fit, val, text, out, settings, seed, signature, accelerator, torch_device), on_progress
+        )
+        if found and accelerator.is_main_process:
+            _keep(found, out / DETECTOR)
+    chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = look.backbone.fingerprint, text.fingerprint
     chosen["training"] |= {"seed": seed, "signature": signature}
-    text.save_tokenizer(out / checkpoint.TOKENIZER)
     report = TrainReport(
         str(out),
         encoder,
@@ -164,10 +215,14 @@ def train(
         len(val),
         len(table.skipped),
         round(time.monotonic() - began, 1),
+        precision=precision,
     )
-    checkpoint.write_text(out / METRICS, json.dumps(asdict(report), indent=1))
-    checkpoint.write(out, chosen, best["model"])
-    (out / STATE).unlink(missing_ok=True)
+    if accelerator.is_main_process:
+        text.save_tokenizer(out / checkpoint.TOKENIZER)
+        checkpoint.write_text(out / METRICS, json.dumps(asdict(report), indent=1))
+        checkpoint.write(out, chosen, best["model"])
+        (out / STATE).unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
     return report
 
 
@@ -186,68 +241,108 @@ def _finished(out: Path, signature: str) -> TrainReport | None:
     )
 
 
-def _fit(
-    model: Trainable,
-    table: TokenTable,
-    fit: NDArray[np.int64],
-    val: NDArray[np.int64],
-    out: Path,
-    settings: dict[str, Any],
-    seed: int,
-    signature: str,
-    device: str,
-    on_progress: Progress,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Run:
+    """What the epochs of one training share."""
+
+    model: Trainable
+    table: TokenTable
+    fit: NDArray[np.int64]
+    val: NDArray[np.int64]
+    text: TextBackbone
+    out: Path
+    settings: dict[str, Any]
+    seed: int
+    signature: str
+    accelerator: Accelerator
+    device: str
+
+
+def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
     """Trains to the end and gives the best epoch: {"epoch", "metrics", "model": weights}."""
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": settings["weight_decay"]}, {"params": plain, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
+    settings, accelerator, out = run.settings, run.accelerator, run.out
+    sample = run.fit[np.linspace(0, len(run.fit) - 1, min(len(run.fit), SAMPLE)).astype(np.int64)]
+    first = run.table.batch(sample, "cpu")
+    run.model.start(first.pictures, first.picture_mask)
+    model, optimiser = accelerator.prepare(
+        run.model, torch.optim.AdamW(groups(run.model, settings), lr=settings["rate"], betas=(0.9, 0.98))
     )
+    factors = [group["factor"] for group in optimiser.param_groups]
     state: dict[str, Any] = {"epoch": 0, "best": {"epoch": 0, "metrics": {}, "model": {}}, "log": []}
     if (out / STATE).is_file():
-        saved = torch.load(out / STATE, map_location=device, weights_only=True)
-        if saved["signature"] == signature:
+        saved = torch.load(out / STATE, map_location=run.device, weights_only=True)
+        if saved["signature"] == run.signature:
             state = saved
-            model.load_state_dict(saved["weights"])
+            run.model.load_state_dict(saved["weights"])
             optimiser.load_state_dict(saved["optimiser"])
-    batch = min(settings["batch"], len(fit))
-    steps = len(fit) // batch
+    batch = min(settings["batch"], len(run.fit)) // accelerator.num_processes * accelerator.num_processes
+    steps = len(run.fit) // batch
     for epoch in range(state["epoch"] + 1, settings["epochs"] + 1):
-        order = np.random.default_rng([seed, epoch])
-        torch.manual_seed(seed * 1_000_003 + epoch)
-        shuffled, total, began = order.permutation(fit), 0.0, time.monotonic()
-        model.train()
+        order = np.random.default_rng([run.seed, epoch])  # the same in all processes
+        part = run.seed * 1_000_003 + epoch + accelerator.process_index * 7_000_003
+        torch.manual_seed(part)
+        draw = torch.Generator().manual_seed(part)
+        shuffled, began = order.permutation(run.fit), time.monotonic()
+        totals: dict[str, float] = {}
+        run.model.train()
         for step in range(steps):
-            rate = _rate((epoch - 1) * steps + step, settings["epochs"] * steps, settings["warmup"])
-            for group in optimiser.param_groups:
-                group["lr"] = settings["rate"] * rate
+            rate = settings["rate"] * _rate((epoch - 1) * steps + step, settings["epochs"] * steps, settings["warmup"])
+            for group, factor in zip(optimiser.param_groups, factors, strict=True):
+                group["lr"] = rate * factor
             chunk = np.sort(shuffled[step * batch : (step + 1) * batch])  # sorted: the memory map is read in order
-            view = int(order.integers(len(table.pictures)))
-            loss = model.loss(table.batch(chunk, device, view=view))
+            views = order.integers(run.table.views.shape[1], size=batch)
+            mine = slice(accelerator.process_index, None, accelerator.num_processes)
+            given = run.table.batch(chunk[mine], run.device, views=views[mine])
+            with accelerator.autocast():
+                found = model(masked(given, run.text, run.model.rates, draw))
+            loss = torch.stack([part.float() for part in found.values()]).sum()
             optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(decay + plain, settings["clip"])
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(model.parameters(), settings["clip"])
             optimiser.step()
-            total += loss.item()
-        if not math.isfinite(total):
-            raise BadInput(f"epoch {epoch}, loss {total / steps}: it must be finite", hint="train with a lower rate")
+            for name, value in {"loss": loss, **found}.items():
+                totals[name] = totals.get(name, 0.0) + value.item() / steps
+        if not math.isfinite(totals["loss"]):
+            raise BadInput(f"epoch {epoch}, loss {totals['loss']}: it must be finite", hint="train with a lower rate")
         try:
-            metrics = _validate(model, table, val, device)
+            metrics = _validate(run.model, run.table, run.val, run.device)
         except ValueError as error:
-            raise BadInput(f"epoch {epoch}, loss {total / steps}: {error}", hint="train with a lower rate") from error
-        state["log"].append({"epoch": epoch, "loss": total / steps, **metrics, "seconds": time.monotonic() - began})
+            raise BadInput(f"epoch {epoch}, loss {totals['loss']}: {error}", hint="train with a lower rate") from error
+        state["log"].append({"epoch": epoch, **totals, **metrics, "seconds": time.monotonic() - began})
         if not metrics or metrics["mrr"] > state["best"]["metrics"].get("mrr", -1.0):
-            weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            weights = {name: value.detach().clone() for name, value in run.model.state_dict().items()}
             state["best"] = {"epoch": epoch, "metrics": metrics, "model": weights}
-        state |= {"epoch": epoch, "signature": signature, "weights": model.state_dict()}
+        state |= {"epoch": epoch, "signature": run.signature, "weights": run.model.state_dict()}
         state["optimiser"] = optimiser.state_dict()
-        torch.save(state, out / f"{STATE}.new")
-        (out / f"{STATE}.new").replace(out / STATE)
-        checkpoint.write_text(out / LOG, "".join(json.dumps(line) + "\n" for line in state["log"]))
-        on_progress("epochs", epoch, settings["epochs"], {k: v for k, v in state["log"][-1].items() if k != "epoch"})
+        if accelerator.is_main_process:
+            torch.save(state, out / f"{STATE}.new")
+            (out / f"{STATE}.new").replace(out / STATE)
+            checkpoint.write_text(out / LOG, "".join(json.dumps(line) + "\n" for line in state["log"]))
+            line = {k: v for k, v in state["log"][-1].items() if k != "epoch"}
+            on_progress("epochs", epoch, settings["epochs"], line)
+        accelerator.wait_for_everyone()
     return state["best"]
+
+
+def groups(model: Trainable, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The optimiser's groups: matrices decay, biases and norms do not; weights that started from a trained model learn
+    at a share ("factor") of the rate. By the weights themselves: names change under wrappers."""
+    started = {id(parameter) for parameter in model.initialised}
+    found = []
+    for decays in (True, False):
+        for known, factor in ((False, 1.0), (True, settings["initialised_rate"])):
+            parameters = [p for p in model.parameters() if (p.ndim > 1) == decays and (id(p) in started) == known]
+            if parameters:
+                decay = settings["weight_decay"] if decays else 0.0
+                found.append({"params": parameters, "weight_decay": decay, "factor": factor})
+    return found
+
+
+def _keep(detector: Detector, folder: Path) -> None:
+    """A detector that was trained goes into the checkpoint; one that is known by name does not."""
+    if Path(detector.name).is_dir() and Path(detector.name) != folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(detector.name, folder)
 
 
 def _rate(step: int, steps: int, warmup: float) -> float:

@@ -48,19 +48,35 @@ class PictureBackbone(Protocol):
 
 
 class TextBackbone(Protocol):
-    """Texts to tokens.
+    """Texts to tokens: a tokenizer, and the frozen layers of a text model.
 
     Attributes:
         fingerprint: hash over weights and tokenizer.
         places: most tokens of a text; longer texts are cut.
         width: length of a token.
+        words: (V, E) embeddings of the vocabulary.
+        vocabulary: ids of the words, without the special tokens.
+        mask_id: of [MASK]; None where the tokenizer has none.
+        upper: weights of the layers above the frozen ones, by their names in transformers.
     """
 
     fingerprint: str
     places: int
     width: int
+    words: Tensor
+    vocabulary: Tensor
+    mask_id: int | None
+    upper: list[dict[str, Tensor]]
 
     def tokens(self, texts: Sequence[str]) -> TextTokens: ...
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Each text's tokens as numbers, special ones included, cut to `places`."""
+        ...
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (B, N, width) of ids (B, N), mask (B, N) bool: what `tokens` does after the tokenizer."""
+        ...
 
     def save_tokenizer(self, folder: Path) -> None: ...
 

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from encoders.backbones.base import TextBackbone, TextTokens, weights_hash
+from kg.errors import BadInput
 
 __all__ = ["text_backbone"]
 
 
 @lru_cache(maxsize=4)
-def text_backbone(name: str, *, places: int = 48, device: str = "cpu", tokenizer: str | None = None) -> TextBackbone:
+def text_backbone(
+    name: str, *, places: int = 48, device: str = "cpu", tokenizer: str | None = None, depth: int | None = None
+) -> TextBackbone:
     """Loads a frozen backbone, once a process.
 
     Args:
@@ -25,8 +29,12 @@ def text_backbone(name: str, *, places: int = 48, device: str = "cpu", tokenizer
         places: most tokens of a text.
         device: of torch.
         tokenizer: folder of a saved tokenizer, where it is not that of the model.
+        depth: how many layers are used; 0: the embeddings alone. None: all of them.
+
+    Raises:
+        BadInput: the model has no stack of BERT layers, or fewer than `depth`.
     """
-    return _Hub(name, places, torch.device(device), tokenizer)
+    return _Hub(name, places, torch.device(device), tokenizer, depth)
 
 
 def _location(name: str) -> str:
@@ -38,7 +46,9 @@ def _location(name: str) -> str:
 
 
 class _Hub:
-    def __init__(self, name: str, places: int, device: torch.device, tokenizer: str | None) -> None:
+    def __init__(
+        self, name: str, places: int, device: torch.device, tokenizer: str | None, depth: int | None
+    ) -> None:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
@@ -46,7 +56,13 @@ class _Hub:
         where = _location(name)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(tokenizer or where)
         model = AutoModel.from_pretrained(where)
-        self.model = getattr(model, "text_model", model).eval().requires_grad_(False).to(device)  # CLIP-like: this half
+        self.model = getattr(model, "text_model", model).eval().requires_grad_(False)  # CLIP-like: this half
+        self.upper = [] if depth is None else _cut(name, self.model, depth)
+        self.model.to(device)
+        self.words: Tensor = self.model.get_input_embeddings().weight
+        special = set(self.tokenizer.all_special_ids)
+        self.vocabulary = torch.tensor([i for i in range(len(self.words)) if i not in special])
+        self.mask_id: int | None = self.tokenizer.mask_token_id
         self.places, self.width, self.device = places, self.model.config.hidden_size, device
         rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
         rules |= {"padding": None, "truncation": None}  # these two remember the last call
@@ -56,12 +72,29 @@ class _Hub:
 
     @torch.inference_mode()
     def tokens(self, texts: Sequence[str]) -> TextTokens:
-        found = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.places, return_tensors="pt"
-        ).to(self.device)
-        mask = found["attention_mask"]
-        hidden = self.model(input_ids=found["input_ids"], attention_mask=mask).last_hidden_state.float()
-        return TextTokens(hidden, mask.bool())
+        ids = self.ids(texts)
+        length = max(map(len, ids), default=0)
+        pad = self.tokenizer.pad_token_id or 0
+        padded = torch.tensor([row + [pad] * (length - len(row)) for row in ids], device=self.device)
+        mask = torch.tensor([[True] * len(row) + [False] * (length - len(row)) for row in ids], device=self.device)
+        return TextTokens(self.hidden(padded, mask), mask)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(list(texts), truncation=True, max_length=self.places)["input_ids"]
+
+    @torch.no_grad()
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
 
     def save_tokenizer(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)
+
+
+def _cut(name: str, model: Any, depth: int) -> list[dict[str, Tensor]]:
+    """Takes the layers above `depth` away; gives their weights."""
+    layers = getattr(getattr(model, "encoder", None), "layer", None)
+    if layers is None or not 0 <= depth <= len(layers):
+        count = "no" if layers is None else len(layers)
+        raise BadInput(f"text depth {depth}: {name} has {count} layers of BERT", hint="leave text.depth out")
+    model.encoder.layer = layers[:depth]
+    return [dict(layer.state_dict()) for layer in layers[depth:]]

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from encoders.backbones import picture_backbone, text_backbone
-from encoders.clip_style import ClipStyle, Tower, _Layer, build
+from encoders.clip_style import ClipStyle, Tower, build
 from encoders.config import load_config
+from encoders.transformers import Layer
 from kg.errors import BadInput
 
 SHAPE = {"inside": 24, "places": 10, "width": 16, "layers": 2, "heads": 4, "dim": 12}
@@ -51,7 +52,7 @@ def test_training_drops_and_serving_does_not(tower: Tower) -> None:
 
 def test_last_layer_may_answer_for_the_first_token_only() -> None:
     torch.manual_seed(0)
-    layer = _Layer(16, 4, 0.1).eval()
+    layer = Layer(16, 4, dropout=0.1).eval()
     x, mask = torch.randn(3, 7, 16), torch.rand(3, 7) > 0.3
     mask[:, 0] = True
     torch.testing.assert_close(layer(x, mask, queries=1), layer(x, mask, queries=7)[:, :1])

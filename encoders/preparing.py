@@ -1,0 +1,157 @@
+"""What stands before the steps of a training: the detector, the table of tokens, and each batch with parts hidden."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from encoders.backbones import TextBackbone
+from encoders.data import TrainItem
+from encoders.features import FeatureCache
+from encoders.looking import Look
+from encoders.masking import Masked, Rates, mask_regions, mask_words
+from encoders.regions.detector import Detector, load_detector
+from encoders.tables import FACTS, Batch, TokenTable, build_table, open_table
+from kg.errors import BadInput
+
+__all__ = ["kept_tables", "masked", "prepare_detector", "prepare_table"]
+
+
+@contextmanager
+def kept_tables(tables: Path | None, out: Path, accelerator: Accelerator) -> Iterator[Path]:
+    """The folder for tables: the one given, or one in `out` that is gone afterwards."""
+    if tables:
+        tables.mkdir(parents=True, exist_ok=True)
+        yield tables
+        return
+    folder = out / "tokens-of-this-run"
+    if accelerator.is_main_process:
+        for left in out.glob("tokens-*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        folder.mkdir(parents=True)
+    accelerator.wait_for_everyone()
+    try:
+        yield folder
+    finally:
+        if accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepare_detector(
+    wanted: str | Mapping[str, Any] | None,
+    items: Sequence[TrainItem],
+    tables: Path,
+    *,
+    backbone: str,
+    device: str,
+    cache: Path | None,
+    accelerator: Accelerator,
+    on_progress: Callable[[int, int], None],
+) -> Detector | None:
+    """Opens the detector of a config, or trains it on the training items first.
+
+    Args:
+        wanted: a name or folder; {"train": its settings}; None: no detector.
+        items: those of the training split are trained on.
+        tables: a detector that is trained is kept here.
+        backbone: of the config's pictures.
+        device: of torch.
+        cache: folder of the feature cache.
+        accelerator: of several processes the first trains.
+        on_progress: told done and total.
+
+    Raises:
+        BadInput: a table without "train".
+    """
+    if wanted is None or isinstance(wanted, str):
+        return load_detector(wanted, device=device) if wanted else None
+    if set(wanted) != {"train"}:
+        raise BadInput(f"detector {dict(wanted)}: a name, a folder, or a table whose one key is train")
+    fit = [item for item in items if item.part == "train"]
+    what = json.dumps([wanted, backbone, [(item.id, item.key) for item in fit]], sort_keys=True)
+    folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
+    if accelerator.is_main_process and not folder.is_dir():
+        settings = {"backbone": backbone, **wanted["train"]}
+        from encoders.regions.detector import train_detector  # type: ignore[attr-defined]
+
+        train_detector(
+            [item.open_picture for item in fit],
+            folder,
+            config=settings,
+            seed=0,
+            device=device,
+            cache=cache,
+            on_progress=on_progress,
+        )
+    accelerator.wait_for_everyone()
+    return load_detector(folder, device=device)
+
+
+def prepare_table(
+    items: Sequence[TrainItem],
+    look: Look,
+    text: TextBackbone,
+    tables: Path,
+    settings: Mapping[str, Any],
+    *,
+    cache: FeatureCache | None,
+    accelerator: Accelerator,
+    on_progress: Callable[[int], None],
+) -> TokenTable:
+    """The table of these items in `tables`, made where it is missing; of several processes the first makes it."""
+    views = {name: settings[name] for name in ("mirrored", "scenes", "scene_size")}
+    digest = hashlib.sha256(json.dumps([look.fingerprint, text.fingerprint, views], sort_keys=True).encode())
+    for item in items:
+        digest.update(f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0".encode())
+    folder = tables / f"table-{digest.hexdigest()[:20]}"
+    if accelerator.is_main_process and not (folder / FACTS).is_file():
+        new = Path(tempfile.mkdtemp(prefix="new-", dir=tables))
+        try:
+            build_table(items, look, text, new, cache=cache, on_progress=on_progress, **views)
+            if not folder.is_dir():  # another training may have been faster
+                os.rename(new, folder)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    return open_table(folder)
+
+
+def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Generator) -> Batch:
+    """The batch with parts hidden beside it; without, where nothing is asked for.
+
+    Raises:
+        BadInput: words are to be hidden, and the tokenizer has no word for that.
+    """
+    if rates is None:
+        return batch
+    texts, targets = batch.texts, torch.full_like(batch.words, -100)
+    if rates.words:
+        if text.mask_id is None:
+            raise BadInput("model.mlm: the text backbone's tokenizer has no mask token", hint="set model.mlm to 0")
+        ordinary = torch.zeros(len(text.words), dtype=torch.bool, device=batch.words.device)
+        ordinary[text.vocabulary.to(ordinary.device)] = True
+        words, targets = mask_words(
+            batch.words,
+            batch.text_mask & ordinary[batch.words],
+            text.vocabulary,
+            text.mask_id,
+            rate=rates.words,
+            draw=draw,
+        )
+        changed = (words != batch.words).any(dim=1)
+        if changed.any():
+            texts = texts.clone()
+            texts[changed] = text.hidden(words[changed], batch.text_mask[changed])
+    pictures, regions = mask_regions(batch.pictures, batch.picture_mask, rate=rates.regions, draw=draw)
+    return replace(batch, masked=Masked(texts, targets, pictures, regions))
