@@ -18,25 +18,25 @@ Boxes = NDArray[np.float32]
 
 def area(boxes: Boxes) -> Boxes:
     """(N, 4) to (N,); 0 where a box is empty or swapped."""
-    return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1, dtype=np.float32)
+    return np.asarray(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1), np.float32)
 
 
 def _common(a: Boxes, b: Boxes) -> Boxes:
     """Area that each of `a` shares with each of `b`, (N, M)."""
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return np.prod(np.maximum(high - low, 0), axis=2, dtype=np.float32)
+    return np.asarray(np.prod(np.maximum(high - low, 0), axis=2), np.float32)
 
 
 def iou(a: Boxes, b: Boxes) -> Boxes:
     """Shared area over joint area, (N, 4) and (M, 4) to (N, M); 0 for two empty boxes."""
     common = _common(a, b)
     joint = area(a)[:, None] + area(b)[None] - common
-    return common / np.maximum(joint, np.finfo(np.float32).tiny)
+    return np.asarray(common / np.maximum(joint, np.finfo(np.float32).tiny), np.float32)
 
 
 def inside(boxes: Boxes, window: Boxes) -> Boxes:
     """Share of each box's area that lies in the window (4,), (N,); 0 for an empty box."""
-    return _common(boxes, window[None])[:, 0] / np.maximum(area(boxes), np.finfo(np.float32).tiny)
+    return np.asarray(_common(boxes, window[None])[:, 0] / np.maximum(area(boxes), 1e-30), np.float32)
 
 
 def nms(boxes: Boxes, scores: Boxes, threshold: float) -> NDArray[np.int64]:
@@ -91,7 +91,7 @@ def checked(boxes: ArrayLike, width: float, height: float) -> Boxes:
 
 def encode(boxes: Boxes, width: float, height: float) -> Boxes:
     """5-d location, (N, 4) to (N, 5): x1 / W, y1 / H, x2 / W, y2 / H, share of the area (CAPTURE: papers 1.4)."""
-    scaled = boxes / np.array([width, height, width, height], np.float32)
+    scaled = np.asarray(boxes / np.array([width, height, width, height]), np.float32)
     return np.concatenate([scaled, area(scaled)[:, None]], axis=1, dtype=np.float32)
 
 

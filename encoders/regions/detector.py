@@ -27,9 +27,14 @@ class Detector(Protocol):
         backbone: fingerprint of the picture backbone whose tokens it reads; None where it reads the pictures itself.
     """
 
-    name: str
-    fingerprint: str
-    backbone: str | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def backbone(self) -> str | None: ...
 
     def propose(
         self, images: Sequence[Image], *, limit: int = 36, tokens: NDArray[np.float16] | None = None
