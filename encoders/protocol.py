@@ -13,7 +13,7 @@ from PIL.Image import Image
 
 from kg.errors import BadInput
 
-__all__ = ["Encoder", "RegionEncoder", "Regions", "region_encoder"]
+__all__ = ["Encoder", "RegionEncoder", "Regions", "SmallPictures", "region_encoder"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,23 @@ class RegionEncoder(Encoder, Protocol):
     ) -> list[NDArray[np.float32]]:
         """(N_i, 4) boxes of each picture to (N_i, dim), unit rows: what `encode_images` would give for the product
         shown there. The box of the whole picture gives exactly the vector of `encode_images`."""
+        ...
+
+
+@runtime_checkable
+class SmallPictures(Protocol):
+    """An encoder that sees a picture, where it takes it as a whole, only in a small square.
+
+    Who has threads to spare makes pictures small before they come to `encode_images` or `encode_items`.
+
+    Attributes:
+        side: of that square, in pixels.
+    """
+
+    side: int
+
+    def shrink(self, image: Image) -> Image:
+        """The square. Its vector is exactly that of `image`; threads may call this at the same time."""
         ...
 
 

@@ -146,6 +146,32 @@ def test_every_format_is_read(format: str) -> None:
     assert decode(encoded(Image.new("RGB", (8, 6), "red"), format), name="x").size == (8, 6)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_may_come_smaller_where_that_is_enough(mode: str) -> None:
+    gradient = Image.linear_gradient("L").resize((640, 480))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    data = encoded(gradient.convert(mode), "JPEG", quality=95, exif=exif)
+    whole = decode(data, name="x")
+    assert whole.size == (480, 640)
+    sizes = {least: decode(data, name="x", least=least).size for least in (1, 60, 61, 240, 241, 480, 9999)}
+    quarter, half = (120, 160), (240, 320)
+    assert sizes == {
+        1: (60, 80),
+        60: (60, 80),
+        61: quarter,
+        240: half,
+        241: (480, 640),
+        480: (480, 640),
+        9999: (480, 640),
+    }
+    small = decode(data, name="x", least=240)
+    difference = np.asarray(small, np.int16) - np.asarray(whole.resize(half, Image.Resampling.BOX), np.int16)
+    assert np.abs(difference).max() <= 3
+    assert decode(data, name="x", box=(0, 0, 480, 640), least=1).size == (480, 640), "boxes stay in pixels of the whole"
+    assert decode(encoded(gradient), name="x", least=10).size == (640, 480), "only a JPEG knows how"
+
+
 def test_measuring_finds_a_jpeg_that_is_cut_short(pictures: Pictures, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(Image.effect_noise((400, 400), 60), "JPEG")[:-2000])
