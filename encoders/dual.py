@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from torch import Tensor, nn
 
 from encoders import checkpoint
@@ -55,7 +55,7 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True)
 class DualEncoder:
-    """`kg` and its friends see it as `encoders.protocol.RegionEncoder`.
+    """`kg` and its friends see it as `encoders.protocol.RegionEncoder`, and as `SmallPictures`.
 
     Attributes:
         folder: of the checkpoint it was opened from.
@@ -77,6 +77,15 @@ class DualEncoder:
     def detector(self) -> Detector | None:
         """Finds products; None where the encoder sees a picture only as a whole."""
         return self.look.detector
+
+    @property
+    def side(self) -> int:
+        """Pixels of the square that `shrink` makes; 0 where it makes none."""
+        return self.look.side
+
+    def shrink(self, image: Image) -> Image:
+        """What the backbone sees of a whole picture; where a detector looks at it too, the picture itself."""
+        return fromarray(self.look.backbone.pixels(image)) if self.look.side else image
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         return self._joined(

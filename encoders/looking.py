@@ -33,6 +33,7 @@ class Look(Protocol):
         width: length of a token.
         backbone: what computes them.
         detector: finds products; None where there is none.
+        side: pixels of the square to which a whole picture can be brought beforehand; 0: it is needed as it is.
     """
 
     fingerprint: str
@@ -40,6 +41,7 @@ class Look(Protocol):
     width: int
     backbone: PictureBackbone
     detector: Detector | None
+    side: int
 
     def see(
         self, images: Sequence[Image], windows: Sequence[NDArray[np.float32]] | None = None
@@ -113,7 +115,7 @@ class _GridLook:
     ) -> None:
         self.backbone, self.detector, self.with_global = backbone, detector, with_global
         self.cache, self.batch = cache, batch
-        self.places, self.width = backbone.places + with_global, backbone.width
+        self.places, self.width, self.side = backbone.places + with_global, backbone.width, backbone.size
         self.fingerprint = hashlib.sha256(f"grid {with_global} {backbone.fingerprint}".encode()).hexdigest()
         side = math.isqrt(backbone.places)
         cells = [(x / side, y / side, (x + 1) / side, (y + 1) / side) for y in range(side) for x in range(side)]
@@ -152,6 +154,7 @@ class _RegionLook:
     ) -> None:
         self.backbone, self.detector, self.limit, self.cache, self.batch = backbone, detector, limit, cache, batch
         self.places, self.width = 1 + limit, region_width(backbone)
+        self.side = 0  # the detector may look at more than the backbone
         seen = detector.fingerprint if detector and limit else ""
         self.fingerprint = hashlib.sha256(f"regions {limit} {backbone.fingerprint} {seen}".encode()).hexdigest()
 

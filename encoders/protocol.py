@@ -80,13 +80,13 @@ class SmallPictures(Protocol):
     Who has threads to spare makes pictures small before they come to `encode_images` or `encode_items`.
 
     Attributes:
-        side: of that square, in pixels.
+        side: of that square, in pixels; 0 where it needs the picture as it is, and `shrink` gives that back.
     """
 
     side: int
 
     def shrink(self, image: Image) -> Image:
-        """The square. Its vector is exactly that of `image`; threads may call this at the same time."""
+        """The square, whose vector is exactly that of `image`. Threads may call this at the same time."""
         ...
 
 

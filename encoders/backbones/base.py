@@ -27,6 +27,7 @@ class PictureBackbone(Protocol):
 
     Attributes:
         fingerprint: hash over weights and preprocessing.
+        size: S, pixels.
         places: tokens of a picture.
         width: length of a token.
         parts: what a token is put together of, in order: (channels, n), each of the n x n places of a finer map that
@@ -34,6 +35,7 @@ class PictureBackbone(Protocol):
     """
 
     fingerprint: str
+    size: int
     places: int
     width: int
     parts: tuple[tuple[int, int], ...]
