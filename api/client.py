@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import httpx
 
-from api.models import SearchReply, SearchRequest
+from api.instance_models import InstancesReply, InstancesRequest
+from api.models import Model, SearchReply, SearchRequest
 from kg.errors import BadInput, SkugraphError
 from kg.home import Home
 from kg.settings import Settings
 
-__all__ = ["RUN_NAME", "ask_search"]
+if TYPE_CHECKING:
+    from api.search import Searcher
+
+__all__ = ["RUN_NAME", "ask_instances", "ask_search"]
 
 RUN_NAME = "api"  # run/api.json: url, and a key of the owner of the home (mode 0600)
 TIMEOUT_S = 120.0
@@ -21,19 +29,44 @@ def ask_search(settings: Settings, request: SearchRequest) -> SearchReply:
     Raises:
         SkugraphError: as `api.search.Searcher.search` does, also when the API said so.
     """
+    answer = _asked(settings, "/v1/search", request)
+    if answer is not None:
+        return SearchReply.model_validate_json(answer)
+    with _searcher(settings) as searcher:
+        return searcher.search(request)
+
+
+def ask_instances(settings: Settings, request: InstancesRequest) -> InstancesReply:
+    """The reply to one search by instances.
+
+    Raises:
+        SkugraphError: as `api.instances.search_instances` does, also when the API said so.
+    """
+    answer = _asked(settings, "/v1/instances", request)
+    if answer is not None:
+        return InstancesReply.model_validate_json(answer)
+    from api.instances import search_instances
+
+    with _searcher(settings) as searcher:
+        return search_instances(searcher, request)
+
+
+def _asked(settings: Settings, path: str, request: Model) -> bytes | None:
+    """What the API of this home answers; None where none runs."""
     running = Home(settings.home).read_run(RUN_NAME)
     if running is None:
-        return _here(settings, request)
+        return None
     headers = {"Authorization": f"Bearer {running['token']}", "Content-Type": "application/json"}
-    url = f"{running['url']}/v1/search"
     try:
-        answer = httpx.post(url, content=request.model_dump_json(), headers=headers, timeout=TIMEOUT_S)
+        answer = httpx.post(
+            running["url"] + path, content=request.model_dump_json(), headers=headers, timeout=TIMEOUT_S
+        )
     except httpx.TransportError as error:
         raise SkugraphError(
             f"the API at {running['url']} does not answer: {error}", hint="`skugraph doctor` looks closer"
         ) from error
     if answer.is_success:
-        return SearchReply.model_validate_json(answer.content)
+        return answer.content
     said = answer.json()
     kind = BadInput if 400 <= answer.status_code < 500 else SkugraphError
     problem = kind(said["detail"], hint=said.get("hint", ""))
@@ -41,10 +74,11 @@ def ask_search(settings: Settings, request: SearchRequest) -> SearchReply:
     raise problem
 
 
-def _here(settings: Settings, request: SearchRequest) -> SearchReply:
+@contextmanager
+def _searcher(settings: Settings) -> Iterator[Searcher]:
     from api.backend import query_encoder  # all this only where no server has it warm
     from api.search import Searcher
     from kg.stores import open_stores
 
     with open_stores(settings) as stores:
-        return Searcher(stores, query_encoder(settings)).search(request)
+        yield Searcher(stores, query_encoder(settings))

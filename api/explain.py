@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from api.models import PathStep, SearchRequest
+from api.models import PathStep
 from kg.graph.selection import Reach, Selection
 from kg.records import normalise
 
@@ -35,15 +35,16 @@ def query_words(text: str) -> list[str]:
 
 
 def explained(
-    card: Mapping[str, Any], scores: Mapping[str, float], request: SearchRequest, selection: Selection
+    card: Mapping[str, Any], scores: Mapping[str, float], selection: Selection, *, text: str, like: str | None
 ) -> tuple[str, tuple[PathStep, ...]]:
     """Reason in words, and the graph path from the product outwards.
 
     Args:
         card: one row of CARDS.
         scores: of the hit, by list.
-        request: what was asked.
-        selection: what its filters mean in the graph.
+        selection: what the filters mean in the graph.
+        text: what was asked.
+        like: the example product.
     """
     links = [link for link in card["links"] if link["key"]]
     reasons: list[str] = []
@@ -54,10 +55,10 @@ def explained(
             reasons.append(f"{words} {said}")
             steps += way
     reasons += _fields(card, selection)
-    reasons += [SAYS[name].format(score=score, like=request.like) for name, score in scores.items() if name in SAYS]
+    reasons += [SAYS[name].format(score=score, like=like) for name, score in scores.items() if name in SAYS]
     if "lexical" in scores:
         there = set(query_words(f"{card['title'] or ''} {card['description'] or ''}"))
-        shared = [word for word in query_words(request.text) if word in there]
+        shared = [word for word in query_words(text) if word in there]
         reasons.append(f"has the words {', '.join(shared)}" if shared else "has words like these")
     return "; ".join(reasons), tuple(dict.fromkeys(steps))
 

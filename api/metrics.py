@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
-__all__ = ["GENERATION_STALE", "REQUESTS", "REQUEST_SECONDS", "SEARCH_REQUESTED", "SEARCH_RETURNED", "SEARCH_SECONDS"]
+__all__ = [
+    "GENERATION_STALE",
+    "INSTANCES_FOUND",
+    "INSTANCES_SECONDS",
+    "REQUESTS",
+    "REQUEST_SECONDS",
+    "SEARCH_REQUESTED",
+    "SEARCH_RETURNED",
+    "SEARCH_SECONDS",
+]
 
 disable_created_metrics()  # a time series more for each counter, that nobody asks for
 
@@ -17,4 +26,8 @@ REQUEST_SECONDS = Histogram(
 SEARCH_SECONDS = Histogram("skugraph_search_seconds", "Time of a search, by plan", ["plan"], buckets=SECONDS)
 SEARCH_REQUESTED = Counter("skugraph_search_requested", "Results that searches asked for, by plan", ["plan"])
 SEARCH_RETURNED = Counter("skugraph_search_returned", "Results that searches returned, by plan", ["plan"])
+INSTANCES_SECONDS = Histogram(
+    "skugraph_instances_seconds", "Time of a search by instances, by plan", ["plan"], buckets=SECONDS
+)
+INSTANCES_FOUND = Counter("skugraph_instances_found", "Instances in query pictures, given or proposed", ["boxes"])
 GENERATION_STALE = Gauge("skugraph_generation_stale", "Products that changed since the live generation embedded them")

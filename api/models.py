@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -26,15 +26,19 @@ __all__ = [
     "Facet",
     "Facets",
     "Hit",
+    "ImageBytes",
     "Match",
+    "Model",
     "Offer",
     "PathStep",
     "PlanName",
     "PlanReport",
     "ProductCard",
+    "QueryText",
     "SearchReply",
     "SearchRequest",
     "VectorPlan",
+    "named",
 ]
 
 VectorPlan = Literal["attribute", "exact", "ids", "overfetch"]
@@ -54,12 +58,31 @@ def _decoded(value: object) -> object:
 
 ImageBytes = Annotated[bytes, BeforeValidator(_decoded), Field(json_schema_extra={"contentEncoding": "base64"})]
 
+QueryText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)]
 
-class _Model(BaseModel):
+
+class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_bytes="base64")
 
 
-class SearchRequest(_Model):
+Asked = TypeVar("Asked", bound=BaseModel)
+
+
+def named(cls: type[Asked], data: Any, handler: Callable[[Any], Asked]) -> Asked:
+    """For the wrap validator of a request, its last: every refusal is a BadInput that names the field; filters raise
+    their own BadFilter."""
+    try:
+        return handler(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        rule = first["msg"].removeprefix("Value error, ")
+        value = f" = {first['input']!r}"[:200] if first["loc"][:1] in (("boxes",), ("box",)) else ""
+        hint = f"known: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise BadInput(f"request: {field + value + ': ' if field else ''}{rule}", hint=hint, field=field) from error
+
+
+class SearchRequest(Model):
     """What it says (`text`), what it looks like (`image`, `image_url`, `like`), where it sits (`filters`).
 
     Without any of the first four the products inside `filters` are listed by id.
@@ -69,9 +92,7 @@ class SearchRequest(_Model):
         BadFilter: see `kg.filters.Filters`.
     """
 
-    text: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000)] = Field(
-        default="", description="What it says"
-    )
+    text: QueryText = Field(default="", description="What it says")
     image: ImageBytes | None = Field(default=None, description="A picture: base64 of a JPEG, PNG, WebP, … file")
     image_url: str | None = Field(default=None, max_length=2000, description="A picture by http(s) URL")
     box: Box | None = Field(default=None, description="Region of that picture: x1, y1, x2, y2 in pixels")
@@ -103,22 +124,14 @@ class SearchRequest(_Model):
     @model_validator(mode="wrap")
     @classmethod
     def _named(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
-        """Every refusal is a BadInput that names the field; filters raise their own BadFilter."""
-        try:
-            return handler(data)
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            rule = first["msg"].removeprefix("Value error, ")
-            hint = f"known: {', '.join(cls.model_fields)}" if first["type"] == "extra_forbidden" else ""
-            raise BadInput(f"search request: {field + ': ' if field else ''}{rule}", hint=hint, field=field) from error
+        return named(cls, data, handler)
 
     @property
     def has_picture(self) -> bool:
         return self.image is not None or self.image_url is not None
 
 
-class ProductCard(_Model):
+class ProductCard(Model):
     """A listing, as much of it as a result shows."""
 
     id: str
@@ -132,7 +145,7 @@ class ProductCard(_Model):
     picture: str = Field(default="", description="URI of its first picture, empty where it has none")
 
 
-class Offer(_Model):
+class Offer(Model):
     """One seller's price of the very same product (SAME_AS)."""
 
     product_id: str
@@ -142,7 +155,7 @@ class Offer(_Model):
     url: str = ""
 
 
-class Match(_Model):
+class Match(Model):
     """The instance that matched best."""
 
     instance_id: str
@@ -153,7 +166,7 @@ class Match(_Model):
     height: int = 0
 
 
-class PathStep(_Model):
+class PathStep(Model):
     """One edge of the graph path that admitted a hit, read from the product outwards."""
 
     source: str = Field(description="Product id or entity key")
@@ -162,7 +175,7 @@ class PathStep(_Model):
     weight: float | None = None
 
 
-class Hit(_Model):
+class Hit(Model):
     rank: int = Field(description="From 1")
     score: float = Field(description="Fused; the order of the hits")
     product: ProductCard
@@ -174,7 +187,7 @@ class Hit(_Model):
     path: tuple[PathStep, ...] = Field(default=(), description="Graph path that admitted it; empty without filters")
 
 
-class PlanReport(_Model):
+class PlanReport(Model):
     """Why the plan was chosen (`explain`)."""
 
     why: str
@@ -184,7 +197,7 @@ class PlanReport(_Model):
     lists: tuple[str, ...] = ()
 
 
-class SearchReply(_Model):
+class SearchReply(Model):
     requested: int
     returned: int
     plan: PlanName
@@ -197,7 +210,7 @@ class SearchReply(_Model):
     explanation: PlanReport | None = None
 
 
-class Facet(_Model):
+class Facet(Model):
     """One value to narrow by; `key` goes into the filter of the same name."""
 
     key: str
@@ -205,7 +218,7 @@ class Facet(_Model):
     count: int
 
 
-class Facets(_Model):
+class Facets(Model):
     """Products inside the filters, by brand and by category (a category counts what is below it too)."""
 
     total: int

@@ -107,9 +107,9 @@ def _counted(stores: Stores, selection: Selection, told: str, obstacle: str) -> 
     return Plan("overfetch", why, candidates=size, candidates_exact=known)
 
 
-def run(stores: Stores, plan: Plan, selection: Selection, ask: Ask) -> list[Ranked]:
-    """One list by this plan."""
-    answer: list[Ranked] | None = None
+def run(stores: Stores, plan: Plan, selection: Selection, ask: Ask) -> list[list[Ranked]]:
+    """A list for each question, by this plan."""
+    answer: list[list[Ranked]] | None = None
     if plan.name == "exact":
         return plans.exact(ask, plan.ids)
     if plan.name == "ids":

@@ -4,53 +4,85 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from api.explain import explained
 from api.fusion import Fused
-from api.models import Hit, Match, Offer, ProductCard, SearchRequest
+from api.models import Hit, Match, Offer, ProductCard
 from kg.graph.cypher.hits import CARDS, OFFERS, PICTURES
 from kg.graph.driver import Graph
 from kg.graph.selection import Selection
+from kg.regions import split_region
 from kg.settings import InstanceKind
 
-__all__ = ["hydrated"]
+__all__ = ["Listings", "hits", "listings"]
 
 Row = Mapping[str, Any]
 
 
-def hydrated(
-    graph: Graph,
+@dataclass(frozen=True)
+class Listings:
+    """What results show of products, by product id: the card (those the graph still holds), pictures, offers."""
+
+    cards: Mapping[str, Row]
+    pictures: Mapping[str, Sequence[Row]]
+    offers: Mapping[str, Sequence[Row]]
+
+    def identity(self, id: str) -> str:
+        """One id for all listings of the very same product, as far as they are sold in one currency."""
+        card, offers = self.cards.get(id), self.offers.get(id, ())
+        cheapest = _best(card, offers) if card else None
+        return cheapest.product_id if cheapest else id
+
+    def joined(self, more: Listings) -> Listings:
+        """These and more."""
+        return Listings(
+            {**self.cards, **more.cards}, {**self.pictures, **more.pictures}, {**self.offers, **more.offers}
+        )
+
+
+def listings(graph: Graph, ids: Sequence[str]) -> Listings:
+    """Read once, whatever number of lists the products stand in."""
+    wanted = list(dict.fromkeys(ids))
+    return Listings(
+        {row["id"]: row for row in graph.read(CARDS, ids=wanted)},
+        _grouped(graph.read(PICTURES, ids=wanted), "product_id"),
+        _grouped(graph.read(OFFERS, ids=wanted), "id"),
+    )
+
+
+def hits(
+    there: Listings,
     found: Sequence[Fused],
     matches: Mapping[str, tuple[str, InstanceKind]],
-    request: SearchRequest,
     selection: Selection,
+    *,
+    text: str = "",
+    like: str | None = None,
 ) -> list[Hit]:
     """One hit for each found product that the graph still holds, in their order.
 
     Args:
-        graph: where the listings are.
+        there: of these products at least.
         found: products with their scores and ranks.
         matches: product → instance that matched best, and the kind of its vector.
-        request: what was asked, for the reasons.
-        selection: what its filters mean in the graph.
+        selection: what the filters mean in the graph, for the reasons.
+        text: what was asked, for the reasons.
+        like: the example product.
     """
-    ids = [item.product_id for item in found]
-    cards = {row["id"]: row for row in graph.read(CARDS, ids=ids)}
-    pictures = _grouped(graph.read(PICTURES, ids=ids), "product_id")
-    offers = _grouped(graph.read(OFFERS, ids=ids), "id")
-    hits: list[Hit] = []
+    made: list[Hit] = []
     for item in found:
-        if (card := cards.get(item.product_id)) is None:
+        if (card := there.cards.get(item.product_id)) is None:
             continue
-        shown = sorted(pictures.get(item.product_id, ()), key=_number)
-        reason, path = explained(card, item.scores, request, selection)
-        hits.append(
+        shown = sorted(there.pictures.get(item.product_id, ()), key=_number)
+        reason, path = explained(card, item.scores, selection, text=text, like=like)
+        made.append(
             Hit(
-                rank=len(hits) + 1,
+                rank=len(made) + 1,
                 score=item.score,
                 product=_card(card, shown),
-                offer=_best(card, offers.get(item.product_id, ())),
+                offer=_best(card, there.offers.get(item.product_id, ())),
                 match=_match(*matches[item.product_id], shown) if item.product_id in matches else None,
                 scores=item.scores,
                 ranks=item.ranks,
@@ -58,7 +90,7 @@ def hydrated(
                 path=path,
             )
         )
-    return hits
+    return made
 
 
 def _grouped(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:
@@ -108,14 +140,17 @@ def _best(card: Row, offers: Sequence[Row]) -> Offer | None:
 
 
 def _match(instance_id: str, kind: InstanceKind, pictures: Sequence[Row]) -> Match:
-    row = next((row for row in pictures if row["instance_id"] == instance_id), None)
+    """The picture of the instance and the box that matched: its own, or that of the region which its id names."""
+    whole, region = split_region(instance_id)
+    row = next((row for row in pictures if row["instance_id"] == whole), None)
     if row is None:
         return Match(instance_id=instance_id, kind=kind)
+    box = region or row["box"]
     return Match(
         instance_id=instance_id,
         kind=kind,
         picture=row["uri"],
-        box=tuple(row["box"]) if row["box"] else None,
+        box=tuple(box) if box else None,
         width=row["width"] or 0,
         height=row["height"] or 0,
     )

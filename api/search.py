@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from api import planner
+from api.clock import Clock
 from api.explain import query_words
 from api.fusion import Fused, Ranked, fuse
-from api.lists import matches, vector_lists
+from api.lists import VectorList, matches, vector_lists
 from api.models import Hit, PlanReport, SearchReply, SearchRequest
 from api.planner import Plan
 from api.plans import Ask
-from api.results import hydrated
+from api.results import hits, listings
 from encoders.protocol import Encoder
 from kg.errors import BadInput, EncoderMismatch
 from kg.graph import selection as graph_side
@@ -24,7 +23,7 @@ from kg.stores import Stores
 from kg.vectors import generations
 from kg.vectors.generations import Generation
 
-__all__ = ["Searcher"]
+__all__ = ["DEPTH", "Searcher"]
 
 DEPTH = 100  # products of a list that is fused with others, at least
 BROWSE = Plan("browse", "nothing to rank by: the products by id")
@@ -55,7 +54,7 @@ class Searcher:
             EncoderMismatch: the checkpoint of the live generation is not the one that its vectors were made with.
             StoreDown: a store does not answer.
         """
-        settings, graph, clock = self.stores.settings, self.stores.graph, _Clock()
+        settings, graph, clock = self.stores.settings, self.stores.graph, Clock()
         if request.k > settings.search_max_k:
             raise BadInput(f"k = {request.k}: at most {settings.search_max_k} (setting search_max_k)", field="k")
         with clock("select"):
@@ -63,12 +62,11 @@ class Searcher:
         if not (request.text or request.has_picture or request.like):
             with clock("results"):
                 found = [Fused(id, 0.0, {}, {}) for id in graph_side.page(graph, selection, request.k)]
-                hits = hydrated(graph, found, {}, request, selection)
-            return self._reply(request, selection, BROWSE, hits, clock)
-        generation = generations.live(self.stores)
-        stale = generations.stale(self.stores, generation) if generation else 0
+                shown = hits(listings(graph, [item.product_id for item in found]), found, {}, selection)
+            return self._reply(request, selection, BROWSE, shown, clock)
+        generation, stale = self.live()
         with clock("encode"):
-            lists = vector_lists(self.stores, request, generation, self._encoder)
+            lists = vector_lists(self.stores, request, generation, self.encoder)
         words = " ".join(query_words(request.text))
         names = [*lists, "lexical"] if words else [*lists]
         _check_weights(request, names)
@@ -76,42 +74,68 @@ class Searcher:
             plan = planner.choose(self.stores, selection, stale, forced=request.plan) if lists else WORDS
         depth = request.k if len(names) == 1 else max(DEPTH, 2 * request.k)
         exclude = frozenset({request.like} if request.like else ())
-        ranked: dict[str, list[Ranked]] = {}
+        every = self.rank(plan, selection, lists, words, depth, clock, exclude)
+        ranked = {name: found for name, [found] in every.items()}
+        fused = fuse(ranked, method=request.fusion, weights=request.weights, constant=settings.rrf_constant)
+        best = fused[: request.k]
+        with clock("results"):
+            cards = listings(graph, [item.product_id for item in best])
+            matched = matches(ranked, {name: one.kind for name, one in lists.items()})
+            shown = hits(cards, best, matched, selection, text=request.text, like=request.like)
+        return self._reply(request, selection, plan, shown, clock, generation, stale, names)
+
+    def live(self) -> tuple[Generation | None, int]:
+        """The generation to search, and how many changes of the catalogue it has not embedded yet."""
+        generation = generations.live(self.stores)
+        return generation, generations.stale(self.stores, generation) if generation else 0
+
+    def rank(
+        self,
+        plan: Plan,
+        selection: Selection,
+        lists: Mapping[str, VectorList],
+        words: str,
+        depth: int,
+        clock: Clock,
+        exclude: frozenset[str] = frozenset(),
+    ) -> dict[str, list[list[Ranked]]]:
+        """Every list of the `depth` best, and `lexical` where there are words: name → one list for each question."""
+        ranked: dict[str, list[list[Ranked]]] = {}
         for name, one in lists.items():
             with clock(name):
-                ask = Ask(self.stores.vectors, one.collection, one.queries, depth, exclude)
+                ask = Ask(self.stores.vectors, one.collection, one.questions, depth, exclude)
                 ranked[name] = planner.run(self.stores, plan, selection, ask)
         if words:
             with clock("lexical"):
-                rows = graph_side.words(graph, selection, words, depth + len(exclude))
-                ranked["lexical"] = [Ranked(id, "", score) for id, score in rows if id not in exclude][:depth]
-        fused = fuse(ranked, method=request.fusion, weights=request.weights, constant=settings.rrf_constant)
-        with clock("results"):
-            hits = hydrated(graph, fused[: request.k], matches(ranked, lists), request, selection)
-        return self._reply(request, selection, plan, hits, clock, generation, stale, names)
+                rows = graph_side.words(self.stores.graph, selection, words, depth + len(exclude))
+                ranked["lexical"] = [[Ranked(id, "", score) for id, score in rows if id not in exclude][:depth]]
+        return ranked
+
+    def exact(self, plan: Plan) -> bool:
+        """True where no approximate index has a say."""
+        return plan.name in ("exact", "lexical", "browse") or self.stores.vectors.engine == "milvus_lite"
 
     def _reply(
         self,
         request: SearchRequest,
         selection: Selection,
         plan: Plan,
-        hits: Sequence[Hit],
-        clock: _Clock,
+        shown: Sequence[Hit],
+        clock: Clock,
         generation: Generation | None = None,
         stale: int = 0,
         names: Sequence[str] = (),
     ) -> SearchReply:
-        approximate = plan.name not in ("exact", "lexical", "browse") and self.stores.vectors.engine != "milvus_lite"
         notes = ["no generation is live: only words are searched"] if plan is WORDS and generation is None else []
         return SearchReply(
             requested=request.k,
-            returned=len(hits),
+            returned=len(shown),
             plan=plan.name,
-            exact=not approximate,
+            exact=self.exact(plan),
             generation=generation.id if generation else None,
             stale=stale,
             timings_ms=clock.report(),
-            hits=tuple(hits),
+            hits=tuple(shown),
             notes=(*selection.notes, *notes),
             explanation=self._explanation(plan, selection, names) if request.explain else None,
         )
@@ -126,8 +150,12 @@ class Searcher:
             why=plan.why, candidates=size, candidates_exact=exact, expression=plan.expression, lists=tuple(names)
         )
 
-    def _encoder(self, generation: Generation) -> Encoder:
-        """The encoder that made the vectors of this generation; the one of the generation before is let go."""
+    def encoder(self, generation: Generation) -> Encoder:
+        """The encoder that made the vectors of this generation; the one of the generation before is let go.
+
+        Raises:
+            EncoderMismatch: the checkpoint is another one now.
+        """
         with self._lock:
             if generation.id not in self._encoders:
                 encoder = self.load_encoder(generation.encoder_path)
@@ -139,24 +167,6 @@ class Searcher:
                     )
                 self._encoders = {generation.id: encoder}
             return self._encoders[generation.id]
-
-
-class _Clock:
-    """Milliseconds by step."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._steps: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._steps[step] = time.perf_counter() - start
-
-    def report(self) -> dict[str, float]:
-        steps = {**self._steps, "total": time.perf_counter() - self._start}
-        return {name: round(1000 * seconds, 2) for name, seconds in steps.items()}
 
 
 def _check_weights(request: SearchRequest, names: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """A small but real encoder: coarse colours of a picture and hashed words of a text, both projected to 64 dimensions.
 
-With `detector` it also finds products: whatever differs from a plain background, each piece for itself. Its checkpoint is a folder like any other; `config.json` names this module, so the worker process loads it by itself.
+With `detector` it also finds products: whatever differs from a plain background, each piece for itself.
+
+Its checkpoint is a folder like any other; `config.json` names this module, so the worker process loads it by itself.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class TinyEncoder:
         return _unit(self.encode_images(images) + self.encode_texts(texts))
 
     def propose(self, images: Sequence[Image], *, limit: int = 36) -> list[Regions]:
-        """The pieces that differ from the colour of the first corner; their share of the picture is their score."""
+        """The pieces that differ from the first corner; the root of their share of the picture is their score."""
         assert self.detector
         return [_pieces(np.asarray(image.convert("RGB"), np.int16), limit) for image in images]
 
@@ -88,7 +90,7 @@ def _pieces(pixels: NDArray[np.int16], limit: int) -> Regions:
     differs = (np.abs(pixels - pixels[0, 0]).max(axis=2) > PLAIN).astype(np.uint8)
     _, _, found, _ = cv2.connectedComponentsWithStats(differs)
     left, top, width, height, _ = found[1:].T.astype(np.float32)
-    scores = width * height / differs.size
+    scores = np.sqrt(width * height / differs.size)
     best = np.argsort(-scores, kind="stable")[:limit]
     return Regions(np.stack([left, top, left + width, top + height], axis=1)[best], scores[best])
 

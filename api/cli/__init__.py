@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import admin, catalogue, demo, jobs, models, search, serve
+from api.cli import admin, catalogue, demo, instances, jobs, models, search, serve
 from api.cli.common import fail
 from kg.errors import SkugraphError
 
@@ -46,6 +46,7 @@ app.command()(models.train)
 app.command()(jobs.embed)
 app.command()(jobs.relate)
 app.command()(search.search)
+app.command()(instances.instances)
 app.command()(search.cypher)
 app.command("eval")(models.evaluate)
 app.command()(jobs.jobs)

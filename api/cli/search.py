@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from api.cli.asking import (
+    BrandOption,
+    CategoryOption,
+    CypherOption,
+    EntityOption,
+    HopsOption,
+    ImageOption,
+    MaxPriceOption,
+    MinPriceOption,
+    MinWeightOption,
+    NearOption,
+    SellerOption,
+    given,
+    print_hit,
+    read_image,
+)
 from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, table
 
 __all__ = ["cypher", "search"]
@@ -16,20 +31,18 @@ Many = list[str] | None
 
 def search(
     text: Annotated[str, typer.Argument(help="What it says")] = "",
-    image: Annotated[Path | None, typer.Option("--image", metavar="FILE", help="What it looks like")] = None,
+    image: ImageOption = None,
     like: Annotated[str | None, typer.Option("--like", metavar="PRODUCT_ID", help="An example product")] = None,
-    brand: Annotated[Many, typer.Option("--brand", help="Made by it; again for any of several")] = None,
-    category: Annotated[Many, typer.Option("--category", help="In it or below")] = None,
-    entity: Annotated[Many, typer.Option("--entity", help="Linked to it: `colour:green`, or plain text")] = None,
-    near: Annotated[Many, typer.Option("--near", metavar="ENTITY", help="Linked to it or to a similar one")] = None,
-    hops: Annotated[int | None, typer.Option("--hops", help="How far from --near, in edges (default 1)")] = None,
-    min_weight: Annotated[float | None, typer.Option("--min-weight", help="Smallest weight of those edges")] = None,
-    min_price: Annotated[float | None, typer.Option("--min-price", help="Lowest price")] = None,
-    max_price: Annotated[float | None, typer.Option("--max-price", help="Highest price")] = None,
-    seller: Annotated[Many, typer.Option("--seller", help="Offered by it")] = None,
-    cypher: Annotated[
-        str | None, typer.Option("--cypher", metavar="QUERY", help="Read-only Cypher that returns product ids")
-    ] = None,
+    brand: BrandOption = None,
+    category: CategoryOption = None,
+    entity: EntityOption = None,
+    near: NearOption = None,
+    hops: HopsOption = None,
+    min_weight: MinWeightOption = None,
+    min_price: MinPriceOption = None,
+    max_price: MaxPriceOption = None,
+    seller: SellerOption = None,
+    cypher: CypherOption = None,
     k: Annotated[int, typer.Option("-k", help="Products wanted")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Also say how each was found")] = False,
     home: HomeOption = None,
@@ -41,19 +54,14 @@ def search(
     """
     from api.client import ask_search
     from api.models import SearchRequest
-    from kg.errors import BadInput
 
-    given = {
+    filters = {
         "brand": brand, "category": category, "entity": entity, "near": near, "hops": hops, "min_weight": min_weight,
         "min_price": min_price, "max_price": max_price, "seller": seller, "cypher": cypher,
     }  # fmt: skip
-    fields: dict[str, Any] = {"text": text, "like": like, "k": k, "explain": explain}
-    fields["filters"] = {name: value for name, value in given.items() if value not in (None, [])}
+    fields: dict[str, Any] = {"text": text, "like": like, "k": k, "explain": explain, "filters": given(filters)}
     if image is not None:
-        try:
-            fields["image"] = image.read_bytes()
-        except OSError as error:
-            raise BadInput(f"--image {image}: {error.strerror}") from error
+        fields["image"] = read_image(image)
     request = SearchRequest.model_validate(fields)
     reply = ask_search(open_settings(home, filled=True), request)
     emit(reply.model_dump(mode="json"), as_json, lambda: print_reply(reply, explain=explain))
@@ -62,20 +70,7 @@ def search(
 def print_reply(reply: Any, *, explain: bool = False) -> None:
     """A search reply for people."""
     for hit in reply.hits:
-        product, offer = hit.product, hit.offer
-        price = "" if product.price is None else f"  {product.price:.2f} {product.currency}".rstrip()
-        say(f"{hit.rank:3}. {product.title}{price}", style="bold")
-        facts = (product.id, product.brand, " > ".join(product.category), product.seller)
-        say(f"     {' · '.join(filter(None, facts))}")
-        if offer and offer.product_id != product.id:
-            say(f"     best offer {offer.price:.2f} {offer.currency} at {offer.seller} ({offer.product_id})")
-        say(f"     {hit.reason}", style="dim")
-        if explain:
-            for step in hit.path:
-                weight = "" if step.weight is None else f" ({step.weight:.2f})"
-                say(f"     {step.source} -{step.relation}-> {step.target}{weight}", style="dim")
-            for name, rank in hit.ranks.items():
-                say(f"     {name}: rank {rank}, score {hit.scores[name]:.4f}", style="dim")
+        print_hit(hit, explain=explain)
     for note in reply.notes:
         say(f"note: {note}", style="yellow")
     total = reply.timings_ms.get("total", sum(reply.timings_ms.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -58,7 +59,7 @@ def queries(seed: int, n: int) -> np.ndarray:
 
 def ask(stores: Stores, world: World, vectors: np.ndarray, k: int, **more: frozenset[str]) -> Ask:
     collection = world.generation.collections(stores.vectors.prefix)["image"]
-    return Ask(stores.vectors, collection, vectors, k, **more)
+    return Ask(stores.vectors, collection, (vectors,), k, **more)
 
 
 def chosen(stores: Stores, asked: Filters) -> Selection:
@@ -100,21 +101,23 @@ def stores(request: pytest.FixtureRequest, stores: Stores) -> Iterator[Stores]:
 def test_every_plan_is_brute_force(stores: Stores, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     world = build(stores, seed=1, products=PRODUCTS)
     if small:
-        for name, value in {"MAX_HITS": 24, "ID_CHUNK": 16, "EXACT_CHUNK": 10}.items():
+        for name, value in {"MAX_HITS": 24, "MAX_ANSWER": 60, "ID_CHUNK": 16, "EXACT_CHUNK": 10}.items():
             monkeypatch.setattr(plans, name, value)
 
     @settings(max_examples=6 if small else 15, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(filters(), st.integers(0, 9), st.integers(1, 3), st.sampled_from([1, 3, 10, PRODUCTS]))
-    def check(asked: Filters, seed: int, n: int, k: int) -> None:
+    @given(filters(), st.integers(0, 9), st.integers(1, 3), st.sampled_from([1, 3, 10, PRODUCTS]), st.integers(1, 4))
+    def check(asked: Filters, seed: int, n: int, k: int, together: int) -> None:
         selection = chosen(stores, asked)
         admitted = sorted(item.id for item in world.admitted(asked))
         assert graph_side.ids(stores.graph, selection) == admitted
         assert graph_side.count(stores.graph, selection, 7) == min(7, len(admitted))
         assert graph_side.page(stores.graph, selection, 5) == admitted[:5]
-        expected = world.best(asked, queries(seed, n), k)
+        questions = tuple(queries(seed + at, n) for at in range(together))
+        expected = [world.best(asked, question, k) for question in questions]
         for name in PLANS:
             plan = choose(stores, selection, stale=0, forced=name)
-            assert run(stores, plan, selection, ask(stores, world, queries(seed, n), k)) == expected, plan.name
+            whole = replace(ask(stores, world, questions[0], k), questions=questions)
+            assert run(stores, plan, selection, whole) == expected, plan.name
 
     check()
 
@@ -132,7 +135,7 @@ def test_equal_scores_are_cut_by_product_id(stores: Stores, monkeypatch: pytest.
         monkeypatch.setattr(plans, "MAX_HITS", limit)
         for name in PLANS:
             plan = choose(stores, Selection(), stale=0, forced=name)
-            found = run(stores, plan, Selection(), ask(stores, world, same[None], 20))
+            [found] = run(stores, plan, Selection(), ask(stores, world, same[None], 20))
             assert [item.product_id for item in found] == ids[:20], plan
 
 
@@ -142,7 +145,7 @@ def test_an_excluded_product_does_not_cost_a_place(stores: Stores) -> None:
     without = frozenset({expected[0].product_id})
     for name in PLANS:
         plan = choose(stores, Selection(), stale=0, forced=name)
-        found = run(stores, plan, Selection(), ask(stores, world, queries(0, 1), 5, exclude=without))
+        [found] = run(stores, plan, Selection(), ask(stores, world, queries(0, 1), 5, exclude=without))
         assert found == expected[1:]
 
 
@@ -157,7 +160,7 @@ def test_one_product_of_more_instances_than_a_request_holds(stores: Stores, monk
     expected = ["many"] + [item.product_id for item in world.best(Filters(), query[None], 100)]
     for name in PLANS:
         plan = choose(stores, Selection(), stale=0, forced=name)
-        found = run(stores, plan, Selection(), ask(stores, world, query[None], 100))
+        [found] = run(stores, plan, Selection(), ask(stores, world, query[None], 100))
         assert [item.product_id for item in found] == expected, plan.name
 
 
@@ -176,7 +179,7 @@ def test_while_changes_are_not_embedded_the_graph_decides(stores: Stores) -> Non
         for name in (None, "exact", "ids", "overfetch"):
             plan = choose(stores, selection, stale=2, forced=name)  # type: ignore[arg-type]
             assert plan.name != "attribute"
-            assert run(stores, plan, selection, ask(stores, world, queries(0, 1), 60)) == expected, plan
+            assert run(stores, plan, selection, ask(stores, world, queries(0, 1), 60)) == [expected], plan
         with pytest.raises(BadInput, match="2 changes are not embedded yet"):
             choose(stores, selection, stale=2, forced="attribute")
 

@@ -19,7 +19,8 @@ from kg.vectors import generations
 from kg.vectors.generations import Generation
 from tests.shop import draw, put, remove
 from tests.tiny_encoder import TinyEncoder, write_tiny
-from workers.embedding import embed_changes
+from workers.embedding import Chunk, embed_chunks
+from workers.rows import region_rule
 
 NEAR = """
 MATCH (a:Entity {key: $a}), (b:Entity {key: $b}) MERGE (a)-[s:SIMILAR_TO]->(b) SET s.weight = $weight
@@ -30,9 +31,9 @@ TITLES = ["Amber pillar candle", "Honey candle", "Beeswax taper", "Ivory tealigh
 COLOURS = ["amber", "honey", "beeswax", "ivory", "blue", ""]
 
 
-def embed(stores: Stores, checkpoint: Path) -> Generation:
-    """Bring the live generation up to date, as a worker does."""
-    encoder = TinyEncoder()
+def embed(stores: Stores, checkpoint: Path, *, regions: int = 0) -> Generation:
+    """Bring the live generation up to date, as a worker does; with so many regions of each picture besides."""
+    encoder = load(checkpoint)
     generation = generations.register(
         stores,
         encoder=encoder.name,
@@ -41,10 +42,19 @@ def embed(stores: Stores, checkpoint: Path) -> Generation:
         dim=encoder.dim,
         kinds=("image", "text", "fused"),
     )
-    todo = changes(stores.graph, generation.cursor, 1000)
+    todo = Chunk(generation.cursor, changes(stores.graph, generation.cursor, 1000))
     collections, pictures = generation.collections(stores.vectors.prefix), Pictures.from_settings(stores.settings)
-    embed_changes(todo, encoder, stores.vectors, collections, pictures, batch=8)
-    stores.graph.write(CURSOR, id=generation.id, cursor=todo[-1].revision)
+    assert embed_chunks(
+        [todo],
+        encoder,
+        stores.vectors,
+        collections,
+        pictures,
+        batch=8,
+        commit=lambda chunk, rejects: not rejects,
+        regions=region_rule(encoder, regions, 0.1),
+    )
+    stores.graph.write(CURSOR, id=generation.id, cursor=todo.changes[-1].revision)
     return generations.promote(stores, generation.id)
 
 
