@@ -2,7 +2,8 @@
 
     python -m benchmarks [--quick] --out DIR [--data DIR]
 
-`--data` is a folder with the data sets `fashion9k` and `grocerystore`; without it the quality benchmark is left out.
+`--data` is a folder with the data sets `fashion9k`, `ikea` and `grocerystore`; without it the quality benchmark is left
+out.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from pathlib import Path
 
 __all__ = ["commands", "main"]
 
-HELPERS = {"__main__", "figures", "quality", "quality_data"}
-QUALITY = {1: "fashion9k", 3: "grocerystore"}  # protocol → data set
+HELPERS = {"__main__", "figures"}  # and all that begins with "quality": it is called for each protocol
+QUALITY = {1: "fashion9k", 2: "ikea", 3: "grocerystore"}  # protocol → data set
 
 
 def commands(out: Path, data: Path | None, quick: bool) -> list[list[str]]:
     """Arguments of `python -m`, one list a benchmark."""
     flags = ["--quick"] if quick else []
-    names = sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name not in HELPERS)
+    names = sorted(
+        m.name
+        for m in pkgutil.iter_modules([str(Path(__file__).parent)])
+        if m.name not in HELPERS and not m.name.startswith("quality")
+    )
     found = [[f"benchmarks.{name}", *flags, "--out", str(out / f"{name}.json")] for name in names]
     for protocol, name in QUALITY.items() if data else ():
         target = str(out / f"quality-{protocol}.json")

@@ -1,16 +1,19 @@
 """How well encoders retrieve, by the protocols of docs/encoders.md.
 
-    python -m benchmarks.quality --data DIR [--test-data DIR] --protocol 1 --encoders clip_style --seeds 3 --out FILE
+    python -m benchmarks.quality --data DIR [--test-data DIR] --protocol 2 --encoders clip_style,capture,capture+no_mlm
+        --seeds 3 --out FILE [--report DIR]
 
-An encoder is the name of a training config (encoders/configs). It is trained for each seed on the data's own train and
-validation split; test is looked at once, for the table. Checkpoints and the feature cache stay in --work: a second run
-trains nothing again.
+An encoder is the name of a training config (encoders/configs), with changes after "+". It is trained for each seed on
+the data's own train and validation split; test is looked at once, for the table. What an answer depends on beside the
+weights (whole picture or regions, how their lists merge, pictures or texts of the gallery) is chosen on validation,
+over all seeds alike. Checkpoints, tables of tokens, detectors and the feature cache stay in --work and serve all
+encoders: a second run trains nothing again.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +21,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.figures import machine, print_table, write_json
+from benchmarks.figures import machine, write_json
+from benchmarks.quality_choice import Measured, choose
 from benchmarks.quality_data import Benchmark, fashion, grocery
+from benchmarks.quality_report import print_results, write_report
+from benchmarks.quality_rooms import rooms
 from encoders import load
 from encoders.config import load_config
 from encoders.training import TrainReport, train
@@ -27,15 +33,15 @@ from kg.errors import SkugraphError
 
 __all__ = ["main", "measure"]
 
-PROTOCOLS: dict[int, Callable[[Path, Path | None, bool], Benchmark]] = {1: fashion, 3: grocery}
-LATER = {2: "CAPTURE (rooms need regions)", 4: "EGE-CMP (entity extraction is measured with it)"}
+PROTOCOLS: dict[int, Callable[[Path, Path | None, bool], Benchmark]] = {1: fashion, 2: rooms, 3: grocery}
+LATER = {4: "EGE-CMP (entity extraction is measured with it)"}
 QUICK_EPOCHS = 2
 
 
 def measure(
     benchmark: Benchmark, config: str, seed: int, work: Path, epochs: int | None
-) -> tuple[TrainReport, dict[str, float]]:
-    """Trains one encoder, or finds it trained, and measures it on test."""
+) -> tuple[TrainReport, Measured, float]:
+    """Trains one encoder, or finds it trained, and measures it; the last is the seconds that the measuring took."""
     folder = work / f"{benchmark.name}-{Path(config).stem}-{seed}"
     report = train(
         str(load_config(config)["encoder"]),
@@ -45,9 +51,14 @@ def measure(
         epochs=epochs,
         config=config,
         cache=work / "features",
+        tables=work / "tables",
         on_progress=lambda stage, done, total, figures: _say(f"{config} seed {seed} {stage}", done, total, figures),
     )
-    return report, benchmark.evaluate(load(folder, cache=work / "features"))
+    began = time.monotonic()
+    measured = benchmark.measure(load(folder, cache=work / "features"))
+    seconds = round(time.monotonic() - began, 1)
+    print(f"{config} seed {seed} measured in {seconds} s", flush=True)
+    return report, measured, seconds
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,33 +79,41 @@ def main(arguments: list[str] | None = None) -> int:
             "trainings": [],
             "machine": machine(),
         }
-        results: list[dict[str, Any]] = []
+        runs: dict[str, list[Measured]] = {}
         for config in budget["configs"]:
             for seed in range(options.seeds):
-                report, values = measure(benchmark, config, seed, work, epochs)
-                budget["trainings"].append({"encoder": config, "seed": seed, **asdict(report)})
-                results += [{"encoder": config, "seed": seed, "metric": k, "value": v} for k, v in values.items()]
+                report, measured, seconds = measure(benchmark, config, seed, work, epochs)
+                runs.setdefault(config, []).append(measured)
+                budget["trainings"].append({"encoder": config, "seed": seed, **asdict(report), "measuring_s": seconds})
+                document = _document(budget, runs, benchmark.criterion)
                 if options.out:  # after each seed: a long run that is stopped leaves what it found
-                    write_json(options.out, {"budget": budget, "results": results})
+                    write_json(options.out, document)
+        if options.report:
+            write_report(document, options.report)
     except SkugraphError as error:
         print(error)
         return 2
-    _print(results)
+    print_results(document)
     return 0
 
 
-def _print(results: list[dict[str, Any]]) -> None:
-    """Mean and spread (standard deviation) over the seeds."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for row in results:
-        values.setdefault((row["encoder"], row["metric"]), []).append(row["value"])
-    print_table(
-        ("encoder", "metric", "mean", "spread", "seeds"),
-        [
-            (encoder, metric, f"{statistics.mean(v):.2f}", f"{statistics.stdev(v):.2f}" if len(v) > 1 else "", len(v))
-            for (encoder, metric), v in values.items()
-        ],
-    )
+def _document(budget: dict[str, Any], runs: dict[str, list[Measured]], criterion: str) -> dict[str, Any]:
+    """Figures on test; how each was chosen; and what it was chosen by: the mean over the seeds on validation."""
+    results: list[dict[str, Any]] = []
+    chosen: dict[str, dict[str, Any]] = {}
+    validation: list[dict[str, Any]] = []
+    for encoder, measured in runs.items():
+        figures, ways = choose(measured, criterion)
+        for seed, values in enumerate(figures):
+            results += [{"encoder": encoder, "seed": seed, "metric": k, "value": v} for k, v in values.items()]
+        chosen[encoder] = {name: way._asdict() for name, way in ways.items() if name}
+        validation += [
+            {"encoder": encoder, "seed": seed, **way._asdict(), "metric": criterion, "value": found.val[criterion]}
+            for seed, one in enumerate(measured)
+            for way, found in one.ways.items()
+            if criterion in found.val
+        ]
+    return {"budget": budget, "results": results, "chosen": chosen, "validation": validation}
 
 
 def _say(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
@@ -112,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a tenth of the items, two epochs: does it run at all?")
     parser.add_argument("--work", type=Path, default=Path("build/quality"), help="checkpoints and feature cache")
     parser.add_argument("--out", type=Path, help="JSON file")
+    parser.add_argument("--report", type=Path, help="folder for a table (Markdown) and plots (PNG, extra `plots`)")
     return parser
 
 

@@ -7,24 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.quality_answers import methods, pictures, scores, see
+from benchmarks.quality_choice import Found, Measured, Way
 from encoders import Encoder
-from encoders.data import TrainItem, split_of
+from encoders.data import Split, TrainItem, split_of
 from encoders.evaluation.protocols import cross_modal, same_product, sampled
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.pictures import Pictures
 from kg.catalogue.readers import read_rows
 from kg.records import Product, content_hash
 
-__all__ = ["Benchmark", "fashion", "grocery"]
+__all__ = ["Benchmark", "fashion", "grocery", "item_of", "kept", "products_of"]
 
 QUICK = 10  # one key in ten
 SAMPLES = 5  # seeds of sample-100
-BATCH = 256
 READER = Pictures(cache=Path("build/pictures"))  # the sets lie in zip files: nothing is fetched, nothing cached
 
 
@@ -34,45 +35,47 @@ class Benchmark:
 
     Attributes:
         training: items of train and validation.
-        evaluate: an encoder's figures on test, metric → value.
+        measure: an encoder's figures.
         facts: for the budget: protocol, split, text template, sizes.
+        criterion: metric on validation that chooses between the ways to answer.
     """
 
     name: str
     training: Sequence[TrainItem]
-    evaluate: Callable[[Encoder], dict[str, float]]
+    measure: Callable[[Encoder], Measured]
     facts: dict[str, Any] = field(default_factory=dict)
+    criterion: str = ""
 
 
 def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     """Protocol 1: picture to title and title to picture. Relevant: same identity, or identical title."""
-    products = list(_products(data, "items.csv", "fashion9k"))
-    items = [_item(data, product) for product in products if not quick or _kept(product.identity)]
+    products = list(products_of(data, "items.csv", "fashion9k"))
+    items = [item_of(data, product) for product in products if not quick or kept(product.identity)]
     tested = [p for p in products if split_of(p.identity) == "test"]
     folder = test_data or data
     if test_data:
-        tested = list(_products(test_data, "items.csv", "fashion9k"))
+        tested = list(products_of(test_data, "items.csv", "fashion9k"))
     if quick:
-        tested = [p for p in tested if _kept(p.identity)]
-    questions = [_item(folder, product) for product in tested]
+        tested = [p for p in tested if kept(p.identity)]
+    questions = [item_of(folder, product) for product in tested]
     identity = np.array([p.identity for p in tested])
     title = np.array([p.title for p in tested])
     relevant = (identity[:, None] == identity) | (title[:, None] == title)
     groups = [(p.category[-1], " > ".join(p.category[:2])) for p in tested]
 
-    def evaluate(encoder: Encoder) -> dict[str, float]:
-        scores = _pictures(encoder, questions) @ encoder.encode_texts([item.text for item in questions]).T
+    def measure(encoder: Encoder) -> Measured:
+        scores = pictures(encoder, questions) @ encoder.encode_texts([item.text for item in questions]).T
         figures = cross_modal(scores, relevant)
         draws = [sampled(scores, relevant, groups, seed=seed) for seed in range(SAMPLES)]
         for name in draws[0]:
             values = [draw[name] for draw in draws]
             figures |= {name: float(np.mean(values)), f"{name}/spread": float(np.std(values, ddof=1))}
-        return figures
+        return Measured({Way(""): Found(figures)})
 
     return Benchmark(
         "fashion",
         [item for item in items if item.part != "test"],
-        evaluate,
+        measure,
         {
             "text": "title",
             "structured entities": "not used",
@@ -85,80 +88,82 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
 
 def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     """Protocol 3: a shop photo to its product. Galleries: iconic photo and text of each class; all training photos."""
-    classes = {p.id: p for p in _products(data, "classes.csv", "grocerystore-classes")}
-    photos = list(_products(data, "images.csv", "grocerystore", split="split"))
+    classes = {p.id: (data, p) for p in products_of(data, "classes.csv", "grocerystore-classes")}
+    photos = list(products_of(data, "images.csv", "grocerystore", split="split"))
     if quick:
-        photos = [p for p in photos if _kept(p.id)]
-    texts = {key: p.text for key, p in classes.items()}
-    used = [_item(data, p, texts[p.identity], _split(p)) for p in photos if _split(p) != "test"]
-    iconic = [_item(data, p, texts[key]) for key, p in classes.items()]
-    folder = test_data or data
-    asked = [p for p in photos if _split(p) == "test"]
+        photos = [p for p in photos if kept(p.id)]
+    if test_data and (test_data / "classes.csv").is_file():
+        classes |= {p.id: (test_data, p) for p in products_of(test_data, "classes.csv", "grocerystore-classes")}
+    texts = {key: p.text for key, (_, p) in classes.items()}
+    used = [item_of(data, p, texts[p.identity], _split(p)) for p in photos if _split(p) != "test"]
+    iconic = [item_of(folder, p, texts[key]) for key, (folder, p) in classes.items()]
+    asked = [(data, p) for p in photos if _split(p) == "test"]
     if test_data:
-        asked = list(_products(test_data, "images.csv", "grocerystore"))
-        asked = [p for p in asked if not quick or _kept(p.id)]
-    queries = [_item(folder, p, texts[p.identity]) for p in asked]
+        asked = [(test_data, p) for p in products_of(test_data, "images.csv", "grocerystore")]
+        asked = [(folder, p) for folder, p in asked if not quick or kept(p.id)]
+    queries = [item_of(folder, p, texts[p.identity]) for folder, p in asked]
+    val = [item for item in used if item.part == "val"]
     gallery = [item for item in used if item.part == "train"]
-    wanted = np.array([item.key for item in queries])
-    cartons = np.array([bool(classes[key].brand) for key in wanted])
+    wanted = np.array([item.key for item in (*val, *queries)])
+    cartons = np.array([bool(classes[key][1].brand) for key in wanted])
 
-    def evaluate(encoder: Encoder) -> dict[str, float]:
-        asking, shots = _pictures(encoder, queries), _pictures(encoder, gallery)
-        drawn, said = _pictures(encoder, iconic), encoder.encode_texts([item.text for item in iconic])
-        fused = drawn + said
-        fused /= np.linalg.norm(fused, axis=1, keepdims=True)
-        names = np.array(list(classes))
-        figures: dict[str, float] = {}
-        for gallery_name, vectors, keys in (
-            ("iconic+text", fused, names),
-            ("iconic", drawn, names),
-            ("text", said, names),
-            ("photos", shots, np.array([item.key for item in gallery])),
+    def measure(encoder: Encoder) -> Measured:
+        photos = see(encoder, [*val, *queries])
+        names, said = np.array(list(classes)), [item.text for item in iconic]
+        ways: dict[Way, Found] = {}
+        for question, vectors, keys in (
+            ("iconic+text", encoder.encode_items([item.open_picture() for item in iconic], said), names),
+            ("iconic", pictures(encoder, iconic), names),
+            ("text", encoder.encode_texts(said), names),
+            ("photos", pictures(encoder, gallery), np.array([item.key for item in gallery])),
         ):
             relevant = wanted[:, None] == keys
-            for part, rows in (("", relevant.any(axis=1)), ("cartons/", cartons & relevant.any(axis=1))):
-                if rows.any():
-                    found = same_product((asking @ vectors.T)[rows], relevant[rows])
-                    figures |= {f"{gallery_name}/{part}{name}": value for name, value in found.items()}
-        return figures
+            there = relevant.any(axis=1)
+            tested = np.arange(len(wanted)) >= len(val)
+            for method, limit in methods(photos, several=False):
+                table = scores(photos, vectors, method, limit)
+
+                def judged(rows: NDArray[np.bool_], table: Any = table, relevant: Any = relevant) -> dict[str, float]:
+                    return same_product(table[rows], relevant[rows]) if rows.any() else {}
+
+                carton = {f"cartons/{name}": v for name, v in judged(there & tested & cartons).items()}
+                ways[Way(question, method, limit)] = Found(judged(there & tested) | carton, judged(there & ~tested))
+        return Measured(ways)
 
     return Benchmark(
         "grocery",
         used,
-        evaluate,
+        measure,
         {
             "text": "class name and description",
             "structured entities": "not used",
             "split": "the set's own" + (f"; test: all of {test_data}" if test_data else ""),
             "test items": len(queries),
-            "carton test items": int(cartons.sum()),
+            "carton test items": int(cartons[len(val) :].sum()),
             "galleries": {"iconic": len(iconic), "photos": len(gallery)},
         },
+        criterion="mAP@10",
     )
 
 
-def _products(folder: Path, table: str, columns: str, **attributes: str) -> Iterator[Product]:
+def products_of(folder: Path, table: str, columns: str | ColumnMap, **attributes: str) -> Iterator[Product]:
     """Records of a table; `attributes` adds columns to the map."""
-    known = ColumnMap.load(columns)
+    known = ColumnMap.load(columns) if isinstance(columns, str) else columns
     known = known.model_copy(update={"attributes": {**known.attributes, **{k: (v,) for k, v in attributes.items()}}})
     return (known.record(row) for _, row in read_rows(folder / table))
 
 
-def _item(folder: Path, product: Product, text: str | None = None, split: Any = None) -> TrainItem:
+def item_of(folder: Path, product: Product, text: str | None = None, split: Split | None = None) -> TrainItem:
+    """A listing to train on or to ask with; its picture lies in the folder's images.zip."""
     uri = READER.locate(folder / "images.zip", product.pictures[0].uri)
     opened = partial(READER.open, uri)
     return TrainItem(product.id, product.identity or product.id, product.title if text is None else text, opened, split)
 
 
-def _split(product: Product) -> str:
-    return dict(product.attributes)["split"]
+def _split(product: Product) -> Split:
+    return cast(Split, dict(product.attributes)["split"])
 
 
-def _kept(key: str) -> bool:
+def kept(key: str) -> bool:
     """The same tenth on every run, drawn independently of the split."""
     return int(content_hash(key), 16) % QUICK == 0
-
-
-def _pictures(encoder: Encoder, items: Sequence[TrainItem]) -> NDArray[np.float32]:
-    parts = (items[start : start + BATCH] for start in range(0, len(items), BATCH))
-    return np.concatenate([encoder.encode_images([item.open_picture() for item in part]) for part in parts])

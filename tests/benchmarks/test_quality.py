@@ -8,11 +8,17 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks import quality
 from benchmarks.quality_data import fashion, grocery
+from benchmarks.quality_report import main as report
+from benchmarks.quality_rooms import Room, figures_of, rooms
+from encoders.data import TrainItem, split_of
+from kg.errors import BadInput
+from tests.tiny_encoder import TinyEncoder
 
 COLOURS = ("red", "green", "blue", "orange", "purple", "black", "gray", "pink", "brown", "cyan")
 
@@ -66,6 +72,41 @@ def grocery_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def ikea_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 products of two colours each; 24 rooms that show three of them, pasted on white."""
+    folder = tmp_path_factory.mktemp("ikea")
+    items, asked, drawn = [], [], {}
+    pairs = {
+        f"{left}-{right}": (left, right) for n, left in enumerate(COLOURS) for right in (COLOURS * 2)[n + 1 : n + 4]
+    }
+    painted = {}
+    for id, (left, right) in pairs.items():
+        painted[id] = Image.new("RGB", (48, 48), left)
+        painted[id].paste(right, (24, 0, 48, 48))
+        drawn[f"items/{id}.jpg"] = painted[id]
+        items.append({"file": f"items/{id}.jpg", "product_id": id, "title": f"{left} and {right} box", "series": "BOX",
+                      "type": "Box", "colour": left, "size": "", "description": "", "n_rooms": 2})  # fmt: skip
+    names = list(pairs)
+    for number in range(24):
+        inside = [names[(number * 7 + step * 11) % 30] for step in range(3)]
+        room = Image.new("RGB", (200, 80), "white")
+        for place, id in enumerate(inside):
+            room.paste(painted[id], (10 + 64 * place, 12))
+        drawn[f"rooms/{number}.jpg"] = room
+        listed = [] if number == 0 else [*inside, "999.999.99"] if number == 1 else inside
+        asked.append({"file": f"rooms/{number}.jpg", "scene": f"scene-{number}", "n_items": len(listed),
+                      "room_type": ("Kitchen", "Hallway")[number % 2], "product_ids": " ".join(listed)})  # fmt: skip
+    table(folder / "items.csv", items)
+    table(folder / "rooms.csv", asked)
+    with zipfile.ZipFile(folder / "images.zip", "w") as archive:
+        for name, picture in drawn.items():
+            data = io.BytesIO()
+            picture.save(data, "JPEG", quality=95)
+            archive.writestr(name, data.getvalue())
+    return folder
+
+
 def test_protocol_1_writes_the_contract(fashion_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "1.json"
     options = ["--data", str(fashion_set), "--protocol", "1", "--encoders", "clip_style_tiny", "--epochs", "1"]
@@ -106,7 +147,7 @@ def test_quick_takes_a_tenth(fashion_set: Path) -> None:
     assert 5 < len(quick.training) + quick.facts["test items"] < 40
 
 
-@pytest.mark.parametrize(("protocol", "words"), [("2", "CAPTURE"), ("4", "EGE-CMP")])
+@pytest.mark.parametrize(("protocol", "words"), [("4", "EGE-CMP")])
 def test_protocols_to_come_say_so(
     protocol: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,3 +158,86 @@ def test_protocols_to_come_say_so(
 def test_no_data_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert quality.main(["--data", str(tmp_path), "--protocol", "1"]) == 2
     assert "items.csv" in capsys.readouterr().out
+
+
+def test_rooms_are_split_and_counted(ikea_set: Path, tmp_path: Path) -> None:
+    own = rooms(ikea_set, None, False)
+    val = sum(split_of(f"scene-{n}") == "val" for n in range(1, 24))
+    assert own.facts["val rooms"] == val > 0
+    assert own.facts["test rooms"] == 23 - val
+    assert own.facts["rooms without a known product"] == 1
+    assert own.facts["products that are not in the gallery"] == 1
+    assert own.facts["gallery items"] == len(own.training) == 30
+    assert {item.part for item in own.training} == {"train"}
+    other = rooms(ikea_set, ikea_set, False)
+    assert other.facts["test rooms"] == 23  # all of them, whatever their hash
+    (tmp_path / "images.zip").write_bytes((ikea_set / "images.zip").read_bytes())
+    table(tmp_path / "rooms.csv", [{"file": "rooms/0.jpg", "scene": "s", "room_type": "", "product_ids": "none"}])
+    with pytest.raises(BadInput, match="no room to test on"):
+        rooms(ikea_set, tmp_path, False)
+
+
+def test_regions_find_what_the_whole_picture_hides(ikea_set: Path) -> None:
+    measured = rooms(ikea_set, None, False).measure(TinyEncoder(detector=True))
+    best = {way.method: found.test["p1m_script/mAP@10"]
+            for way, found in measured.ways.items()
+            if way.question == "room" and way.gallery == "picture" and way.limit in (0, 36)}  # fmt: skip
+    assert best["max_score"] > 90
+    assert best["round_robin"] > 90
+    assert best["whole"] < 50
+    questions = {way.question for way in measured.ways}
+    assert questions == {"room", "room+type"}
+    plain = rooms(ikea_set, None, False).measure(TinyEncoder())
+    assert {way.method for way in plain.ways} == {"whole"}
+
+
+def test_figures_of_rooms_by_hand() -> None:
+    ids = [f"p{n}" for n in range(12)]
+    asked = [Room(TrainItem(name, name, "", Image.Image), kind, labels) for name, kind, labels in
+             (("a", "Kitchen", ("p0", "p1")), ("b", "Hallway", ("p2",)))]  # fmt: skip
+    ranked = np.array([[0, 5, 1, *(n for n in range(12) if n not in (0, 5, 1))], [*range(3, 12), 0, 1, 2]])
+    found = figures_of(ranked, asked, ids)
+    first = (1 + 2 / 3) / 2
+    assert found["mAP"] == pytest.approx(100 * (first + 1 / 12) / 2)
+    assert found["mAP@10"] == found["p1m_normalised/mAP@10"] == pytest.approx(100 * first / 2)
+    assert found["R@10"] == 50
+    assert found["R@50"] == 100
+    assert found["type/Kitchen/p1m_normalised/mAP@10"] == pytest.approx(100 * first)
+    assert found["type/Hallway/p1m_script/mAP@10"] == 0
+
+
+def test_protocol_2_writes_the_contract_and_a_report(ikea_set: Path, tmp_path: Path) -> None:
+    out, pages = tmp_path / "2.json", tmp_path / "pages"
+    options = ["--data", str(ikea_set), "--protocol", "2", "--encoders", "clip_style_tiny", "--epochs", "1"]
+    options += ["--seeds", "2", "--work", str(tmp_path / "work"), "--out", str(out), "--report", str(pages)]
+    assert quality.main(options) == 0
+    document = json.loads(out.read_text())
+    metrics = {row["metric"] for row in document["results"]}
+    wanted = {f"{kind}/{form}/{name}@{n}" for kind in ("room", "room+type") for form in ("p1m_script", "p1m_normalised")
+              for name in ("mAP", "mAR", "Prec") for n in (10, 50, 100)}  # fmt: skip
+    wanted |= {
+        f"room/{name}" for name in ("mAP", "mAP@10", "R@10", "R@50", "nDCG@10", "type/Kitchen/p1m_script/mAP@10")
+    }
+    assert wanted | {f"room/by_{name}/R@10" for name in ("item", "picture", "text")} <= metrics
+    assert all(0 <= row["value"] <= 100 for row in document["results"])
+    assert document["chosen"]["clip_style_tiny"]["room"]["method"] == "whole"
+    assert {row["metric"] for row in document["validation"]} == {"p1m_script/mAP@10"}
+    page = (pages / "quality-2.md").read_text(encoding="utf-8")
+    assert "| clip_style_tiny |" in page
+    assert " ± " in page
+    assert (pages / "quality-2.png").read_bytes().startswith(b"\x89PNG")
+    assert report([str(out), str(out), "--report", str(tmp_path / "again")]) == 0  # files of one protocol join
+    options[options.index("--seeds") + 1] = "1"
+    assert quality.main(options) == 0
+    assert json.loads(out.read_text())["budget"]["trainings"][0]["unchanged"]
+
+
+def test_a_report_needs_figures_of_one_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        document = {"budget": {"protocol": number, "trainings": []}, "results": [], "chosen": {}}
+        (tmp_path / f"{number}.json").write_text(json.dumps(document))
+    files = [str(tmp_path / "1.json"), str(tmp_path / "2.json")]
+    assert report([*files, "--report", str(tmp_path)]) == 2
+    assert report([files[0], "--report", str(tmp_path)]) == 2
+    assert report([str(tmp_path / "none.json"), "--report", str(tmp_path)]) == 2
+    assert "several protocols" in capsys.readouterr().out

@@ -1,0 +1,113 @@
+"""What an encoder makes of photos, and how it scores a gallery for each of them: as a whole, or region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.merging import merge
+from benchmarks.quality_choice import WHOLE
+from encoders import Encoder
+from encoders.data import TrainItem
+from encoders.protocol import region_encoder
+
+__all__ = ["DEPTH", "LIMITS", "Photos", "methods", "pictures", "scores", "see", "unit"]
+
+BATCH = 64  # photos open at a time
+LIMITS = (36, 12)  # regions of a photo: as many as the papers have, and a third
+TOP = 5  # of `mean_top`
+DEPTH = 100  # places that the lists take in turn; what follows goes by its best score
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Q photos as vectors.
+
+    Attributes:
+        whole: (Q, dim).
+        regions: (N_i, dim) of each, the likeliest product first; a photo without any has its whole; None: the encoder
+            has no detector.
+    """
+
+    whole: Vectors
+    regions: list[Vectors] | None = None
+
+
+def pictures(encoder: Encoder, items: Sequence[TrainItem]) -> Vectors:
+    """(N, dim) of the items' pictures."""
+    parts = (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+    empty = np.empty((0, encoder.dim), np.float32)
+    return np.concatenate([empty, *(encoder.encode_images([item.open_picture() for item in part]) for part in parts)])
+
+
+def see(encoder: Encoder, items: Sequence[TrainItem]) -> Photos:
+    """The items' pictures as photos of several products."""
+    if getattr(encoder, "detector", None) is None:
+        return Photos(pictures(encoder, items))
+    finder = region_encoder(encoder)
+    whole, regions = [np.empty((0, encoder.dim), np.float32)], []
+    for start in range(0, len(items), BATCH):
+        images = [item.open_picture() for item in items[start : start + BATCH]]
+        whole.append(finder.encode_images(images))
+        boxes = [found.boxes for found in finder.propose(images, limit=max(LIMITS))]
+        found = finder.encode_regions(images, boxes)
+        regions += [some if len(some) else all_[None] for some, all_ in zip(found, whole[-1], strict=True)]
+    return Photos(np.concatenate(whole), regions)
+
+
+def methods(photos: Photos, *, several: bool = True) -> list[tuple[str, int]]:
+    """(method, limit) that these photos can be answered by, regions first where there are any; a photo that asks for
+    one product, not for several, has no use for lists that take turns."""
+    names = [name for name in ("max_score", "mean_top", "round_robin") if several or name != "round_robin"]
+    merged = [(name, limit) for name in names for limit in LIMITS]
+    return [*(merged if photos.regions is not None else ()), (WHOLE, 0)]
+
+
+def scores(
+    photos: Photos, gallery: Vectors, method: str, limit: int, *, texts: Vectors | None = None, weight: float = 0.0
+) -> NDArray[np.float64]:
+    """(Q, G): higher is better. Those of `round_robin` are places, from −1 down.
+
+    Args:
+        photos: the questions.
+        gallery: (G, dim).
+        method: "whole", or one of `api.merging`.
+        limit: most regions of a photo.
+        texts: (Q, dim), what is said beside each photo.
+        weight: of the text's vector, added to that of the photo and of each region.
+    """
+    asked = [photos.whole] if method == WHOLE else [some[:limit] for some in photos.regions or ()]
+    if texts is not None:
+        said = [texts] if method == WHOLE else texts
+        asked = [unit(vectors + weight * text) for vectors, text in zip(asked, said, strict=True)]
+    if method == WHOLE:
+        return (asked[0] @ gallery.T).astype(np.float64)
+    return np.stack([_merged((vectors @ gallery.T).astype(np.float64), method) for vectors in asked])
+
+
+def unit(rows: Vectors) -> Vectors:
+    """Rows of length 1."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
+def _merged(table: NDArray[np.float64], method: str) -> NDArray[np.float64]:
+    """(regions, G) to (G,), what `api.merging.merge` gives; the two means of scores are taken at once for the whole
+    gallery."""
+    if method == "max_score":
+        return table.max(axis=0)
+    if method == "mean_top":
+        rest = len(table) - min(TOP, len(table))
+        return np.partition(table, rest, axis=0)[rest:].mean(axis=0) if rest else table.mean(axis=0)
+    depth = min(DEPTH, table.shape[1])
+    heads = np.argsort(-table, axis=1, kind="stable")[:, :depth]
+    lists = [(head.tolist(), row[head]) for head, row in zip(heads, table, strict=True)]
+    best = table.max(axis=0)
+    places = -1.0 - depth - np.argsort(np.argsort(-best, kind="stable"))
+    for place, entry in enumerate(merge(lists, "round_robin", depth), start=1):
+        places[entry.id] = -place
+    return places
