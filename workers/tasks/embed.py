@@ -63,17 +63,18 @@ def embed_step(stores: Stores, job: Job, *, stages: Stages | None = None) -> boo
     progress = _Progress(stores, job, generation)
     pictures = Pictures.from_settings(settings)
     try:
-        whole = embed_chunks(
-            feed.chunks(),
-            encoder,
-            stores.vectors,
-            generation.collections(stores.vectors.prefix),
-            pictures,
-            batch=settings.encode_batch,
-            commit=progress.commit,
-            regions=regions,
-            stages=clock,
-        )
+        with clock("pipeline"):
+            whole = embed_chunks(
+                feed.chunks(),
+                encoder,
+                stores.vectors,
+                generation.collections(stores.vectors.prefix),
+                pictures,
+                batch=settings.encode_batch,
+                commit=progress.commit,
+                regions=regions,
+                stages=clock,
+            )
     finally:
         pictures.close()
     if not whole:
