@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.figures import machine, write_json
+from benchmarks.quality_answers import remembering
 from benchmarks.quality_choice import Measured, choose
 from benchmarks.quality_data import Benchmark, fashion, grocery
 from benchmarks.quality_report import print_results, write_report
@@ -55,7 +56,7 @@ def measure(
         on_progress=lambda stage, done, total, figures: _say(f"{config} seed {seed} {stage}", done, total, figures),
     )
     began = time.monotonic()
-    measured = benchmark.measure(load(folder, cache=work / "features"))
+    measured = benchmark.measure(remembering(load(folder, cache=work / "features")))
     seconds = round(time.monotonic() - began, 1)
     print(f"{config} seed {seed} measured in {seconds} s", flush=True)
     return report, measured, seconds

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from api.merging import merge
 from benchmarks.quality_choice import WHOLE
 from encoders import Encoder
+from encoders.backbones import TextBackbone, TextTokens
 from encoders.data import TrainItem
+from encoders.dual import DualEncoder
 from encoders.protocol import region_encoder
 
-__all__ = ["DEPTH", "LIMITS", "Photos", "methods", "pictures", "scores", "see", "unit"]
+__all__ = ["DEPTH", "LIMITS", "Photos", "methods", "pictures", "remembering", "scores", "see", "unit"]
 
 BATCH = 64  # photos open at a time
 LIMITS = (36, 12)  # regions of a photo: as many as the papers have, and a third
@@ -36,6 +41,37 @@ class Photos:
 
     whole: Vectors
     regions: list[Vectors] | None = None
+
+
+class RememberedTexts:
+    """A frozen text backbone that computes the tokens of a text once a process, whatever number of encoders read them:
+    all towers of a run stand on the same one."""
+
+    known: ClassVar[dict[tuple[str, str], Tensor]] = {}
+
+    def __init__(self, backbone: TextBackbone) -> None:
+        self._backbone = backbone
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backbone, name)
+
+    def tokens(self, texts: Sequence[str]) -> TextTokens:
+        keys = [(self._backbone.fingerprint, text) for text in texts]
+        if new := sorted({text for key, text in keys if (key, text) not in self.known}, key=len):
+            features, mask = self._backbone.tokens(new)
+            for text, some, there in zip(new, features, mask, strict=True):
+                self.known[self._backbone.fingerprint, text] = some[there]
+        found = [self.known[key] for key in keys]
+        lengths = torch.tensor([len(some) for some in found], device=found[0].device)
+        features = torch.nn.utils.rnn.pad_sequence(found, batch_first=True)
+        return TextTokens(features, torch.arange(features.shape[1], device=features.device) < lengths[:, None])
+
+
+def remembering(encoder: Encoder) -> Encoder:
+    """The same encoder; the tokens of texts that were read before are not computed again."""
+    if isinstance(encoder, DualEncoder):
+        return replace(encoder, text_backbone=RememberedTexts(encoder.text_backbone))
+    return encoder
 
 
 def pictures(encoder: Encoder, items: Sequence[TrainItem]) -> Vectors:

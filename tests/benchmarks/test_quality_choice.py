@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.merging import merge
-from benchmarks.quality_answers import DEPTH, Photos, methods, scores, unit
+from benchmarks.quality_answers import DEPTH, Photos, RememberedTexts, methods, scores, unit
 from benchmarks.quality_choice import Found, Measured, Way, choose
+from encoders.backbones import text_backbone
 
 FIRST, SECOND = Way("room", "max_score", 36), Way("room", "max_score", 12)
 WHOLE, BY_TEXT = Way("room"), Way("room", gallery="text")
@@ -87,3 +88,16 @@ def test_methods_fit_the_question(several: bool) -> None:
     assert found[0] == ("max_score", 36)
     assert (("round_robin", 36) in found) == several
     assert found[-1] == ("whole", 0)
+
+
+def test_remembered_texts_are_those_of_the_backbone() -> None:
+    backbone = text_backbone("minilm", places=8)
+    remembered = RememberedTexts(backbone)
+    texts = ["a red box", "", "box", "a very long text that is cut at eight places", "box"]
+    for _ in range(2):  # new, then known
+        features, mask = remembered.tokens(texts)
+        wanted = backbone.tokens(texts)
+        assert mask.equal(wanted.mask)
+        np.testing.assert_allclose(features[mask], wanted.features[mask], atol=1e-5)
+    assert len([key for key in RememberedTexts.known if key[0] == backbone.fingerprint]) == 4
+    assert remembered.width == backbone.width
