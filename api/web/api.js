@@ -52,14 +52,18 @@ export async function post(path, body, options = {}) {
   return (await call(path, { ...options, ...json })).json();
 }
 
-/** A search; a picture travels as a file beside the JSON. */
-export async function search(request, picture, options = {}) {
-  if (!picture) return post("/v1/search", request, options);
+/** JSON, with a picture as a file beside it. */
+async function postPicture(path, request, picture, options) {
   const form = new FormData();
   form.set("request", JSON.stringify(request));
   form.set("image", picture);
-  return (await call("/v1/search", { ...options, method: "POST", body: form })).json();
+  return (await call(path, { ...options, method: "POST", body: form })).json();
 }
+
+export const search = (request, picture, options = {}) => (picture
+  ? postPicture("/v1/search", request, picture, options) : post("/v1/search", request, options));
+
+export const searchInstances = (request, picture, options = {}) => postPicture("/v1/instances", request, picture, options);
 
 /** Show a picture of the API in an <img>; with a key it has to be fetched, because <img> sends none. */
 export async function show(image, path) {

@@ -3,9 +3,10 @@
 import { search } from "./api.js";
 import { $, debounce, el } from "./dom.js";
 import { drawChips, refreshFacets, suggestEntities } from "./facets.js";
+import { choose, findInstances, forgetInstances } from "./instances.js";
 import { openProduct } from "./product.js";
 import { drawHits, drawWaiting, statusLine } from "./results.js";
-import { asks, clear, filters, firstPage, moreResults, readAddress, request, state, writeAddress } from "./state.js";
+import { asks, clear, filters, firstPage, instancesRequest, moreResults, readAddress, request, state, writeAddress } from "./state.js";
 
 const PRODUCT = "#product/"; // the product on show is part of the address, so that Back closes it
 let running = new AbortController();
@@ -14,6 +15,8 @@ let asked = location.search;
 const actions = {
   open: (id) => { location.hash = `${PRODUCT}${encodeURIComponent(id)}`; },
   like: (id) => { Object.assign(state, { like: id, text: "" }); setPicture(null); begin(); },
+  instance: (number) => { choose(number - 1); $("instances").scrollIntoView({ block: "start", behavior: "smooth" }); },
+  again: () => refresh(),
   entity: (key) => { Object.assign(state, { like: "" }); state.entity = [key]; begin(); },
 };
 
@@ -39,6 +42,7 @@ async function refresh() {
   try {
     const started = performance.now();
     const counting = refreshFacets(begin, signal);
+    counting.catch(() => {}); // it is awaited below, unless the search fails before
     const body = request();
     if (!asks()) body.filters = { category: roots((await counting).category) };
     if (!asks() && !body.filters.category.length) {
@@ -46,13 +50,17 @@ async function refresh() {
       welcome();
       return;
     }
-    const reply = await search(body, state.picture, { signal });
+    const parts = state.inside && state.picture;
+    const reply = parts
+      ? await findInstances(instancesRequest(), state.picture, actions, { signal })
+      : await search(body, state.picture, { signal });
+    if (parts) reply.hits = reply.merged;
     const seconds = (performance.now() - started) / 1000;
     clearTimeout(slow);
     drawHits(reply, actions);
     $("status").textContent = statusLine(reply, seconds);
     note(reply);
-    $("more").hidden = reply.returned < reply.requested;
+    $("more").hidden = parts || reply.returned < reply.requested;
     await counting;
   } catch (error) {
     complain(error);
@@ -85,6 +93,11 @@ function begin() {
 }
 
 function drawControls() {
+  $("mode").hidden = !state.picture;
+  $("mode-whole").setAttribute("aria-pressed", String(!state.inside));
+  $("mode-inside").setAttribute("aria-pressed", String(state.inside));
+  $("merged-title").hidden = !(state.inside && state.picture);
+  if (!(state.inside && state.picture)) $("instances").hidden = true;
   $("text").value = state.text;
   $("min-price").value = state.minPrice;
   $("max-price").value = state.maxPrice;
@@ -102,6 +115,8 @@ function setPicture(file) {
   if (old) URL.revokeObjectURL(old.src);
   picked.hidden = !state.picture;
   picked.replaceChildren();
+  forgetInstances();
+  if (!state.picture) state.inside = false;
   $("file").value = "";
   if (!state.picture) return;
   state.like = "";
@@ -120,6 +135,9 @@ $("search").addEventListener("submit", (event) => {
   begin();
 });
 $("file").addEventListener("change", () => takePicture($("file").files[0]));
+for (const [id, inside] of [["mode-whole", false], ["mode-inside", true]]) {
+  $(id).addEventListener("click", () => { state.inside = inside; refresh(); });
+}
 $("more").addEventListener("click", () => { moreResults(); refresh(); });
 for (const [id, name] of [["min-price", "minPrice"], ["max-price", "maxPrice"]]) {
   $(id).addEventListener("change", () => { state[name] = $(id).validity.valid ? $(id).value : ""; begin(); });

@@ -48,17 +48,34 @@ function details(hit) {
     path.length ? el("ul", { className: "path" }, path) : null);
 }
 
-function card(hit, actions) {
-  const { product, match } = hit;
-  const open = () => actions.open(product.id);
+/** The picture that matched, its box lit; else the first one of the product. */
+function matched({ product, match }, width) {
   const seen = match && match.kind === "image" ? match : null;
-  const number = seen ? seen.instance_id.slice(seen.instance_id.lastIndexOf("#img") + 4) : null;
-  const path = number ? `${productPath(product.id)}/pictures/${number}?width=480` : `${productPath(product.id)}/picture?width=480`;
-  const shown = number || product.picture
+  const number = seen ? seen.instance_id.match(/#img(\d+)/)[1] : null; // a region's id goes on with its box
+  const path = number ? `${productPath(product.id)}/pictures/${number}?width=${width}` : `${productPath(product.id)}/picture?width=${width}`;
+  return number || product.picture
     ? picture(path, product.title, seen)
     : el("div", { className: "picture" }, el("span", { className: "none" }, "no picture"));
+}
+
+/** One line of the hits of one box. */
+export function row(hit, actions) {
+  const { product } = hit;
+  return el("li", {}, el("button", { type: "button", className: "row", onclick: () => actions.open(product.id) },
+    matched(hit, 160),
+    el("span", { className: "what" }, el("strong", {}, product.title), el("span", {}, [money(product.price, product.currency), product.seller].filter(Boolean).join(" · ")), el("span", {}, hit.reason))));
+}
+
+function card(hit, actions) {
+  const { product } = hit;
+  const open = () => actions.open(product.id);
+  const shown = matched(hit, 480);
+  const won = hit.instance
+    ? el("button", { type: "button", className: "badge", "aria-label": `Product ${hit.instance} of the picture`, onclick: () => actions.instance(hit.instance) }, `${hit.instance}`)
+    : null;
   return el("li", { className: "card" },
     el("button", { type: "button", className: "open", "aria-label": `${product.title}: details and offers`, onclick: open }, shown),
+    won,
     el("div", { className: "body" },
       el("p", { className: "over" }, [product.brand, product.category.at(-1)].filter(Boolean).join(" · ")),
       el("h3", {}, el("button", { type: "button", className: "title", onclick: open }, product.title)),
@@ -79,7 +96,10 @@ export function drawWaiting() {
 
 /** One quiet line about how the answer came to be. */
 export function statusLine(reply, seconds) {
-  const parts = [`${reply.returned.toLocaleString()} ${reply.returned === 1 ? "result" : "results"}`];
+  const found = reply.instances
+    ? [reply.instances.length, "product in the picture", "products in the picture"]
+    : [reply.returned, "result", "results"];
+  const parts = [`${found[0].toLocaleString()} ${found[0] === 1 ? found[1] : found[2]}`];
   parts.push(seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
   parts.push(`plan ${reply.plan}${reply.exact ? ", exact" : ""}`);
   if (reply.stale) parts.push(`${reply.stale.toLocaleString()} changes not yet embedded`);

@@ -4,7 +4,7 @@
 const LISTS = ["brand", "category", "entity", "near"];
 const PAGE = 24;
 
-export const state = { text: "", like: "", picture: null, k: PAGE, hops: 1, minPrice: "", maxPrice: "" };
+export const state = { text: "", like: "", picture: null, inside: false, k: PAGE, hops: 1, minPrice: "", maxPrice: "" };
 for (const name of LISTS) state[name] = [];
 
 export function readAddress() {
@@ -47,6 +47,12 @@ export function request() {
   if (state.text) body.text = state.text;
   if (state.like) body.like = state.like;
   return body;
+}
+
+/** The part of it that a search by instances takes; how many of each is for the view to say. */
+export function instancesRequest() {
+  const { filters: asked, text } = request();
+  return text ? { filters: asked, text } : { filters: asked };
 }
 
 export const moreResults = () => { state.k += PAGE; };

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -11,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from PIL import Image
 
 from api.app import WEB, create_app
 from kg.catalogue.columns import ColumnMap
@@ -30,6 +33,7 @@ const data = new DataTransfer();
 data.items.add(new File([picture], "pasted.jpg", { type: "image/jpeg" }));
 document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
 """
+INSIDE = (Path(__file__).parent / "page_inside.js").read_text(encoding="utf-8")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")]
 
 
@@ -38,17 +42,32 @@ def url(stores: Stores, tmp_path: Path) -> Iterator[str]:
     """Address of the API over ten products of the sample."""
     sample = write_sample(tmp_path / "sample", products=10)
     ingest(stores, sample.table, sample.images, ColumnMap.load(sample.map))
-    embed(stores, write_tiny(tmp_path / "tiny"))
+    embed(stores, write_tiny(tmp_path / "tiny", detector=True))
     app = create_app(stores.settings)
+    both = Image.new("RGB", (460, 200), (255, 0, 255))
+    for x, name in ((10, "L0003a"), (240, "L0005a")):
+        with Image.open(sample.images / f"{name}.jpg") as photo:
+            both.paste(photo.resize((180, 160)), (x, 20))
+    both.save(tmp_path / "scene.png")
 
-    @app.get("/pasted")
-    def pasted() -> HTMLResponse:
+    scripts = {
+        "pasted": PASTE,
+        "inside-mouse": f'const POINTER = "mouse";{INSIDE}',
+        "inside-touch": f'const POINTER = "touch";{INSIDE}',
+    }
+
+    @app.get("/with/{name}")
+    def scripted(name: str) -> HTMLResponse:
         page = (WEB / "index.html").read_text(encoding="utf-8")
-        return HTMLResponse(page.replace("</head>", '<script type="module" src="/paste.js"></script></head>'))
+        return HTMLResponse(page.replace("</head>", f'<script type="module" src="/{name}.js"></script></head>'))
 
-    @app.get("/paste.js")
-    def script() -> Response:
-        return Response(PASTE, media_type="text/javascript")
+    @app.get("/{name}.js")
+    def script(name: str) -> Response:
+        return Response(scripts[name], media_type="text/javascript")
+
+    @app.get("/scene.png")
+    def scene() -> FileResponse:
+        return FileResponse(tmp_path / "scene.png")
 
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     thread = threading.Thread(target=server.run)
@@ -100,7 +119,7 @@ def test_a_product_opens_with_its_offers(seen: Callable[[str], str]) -> None:
 
 
 def test_a_pasted_picture_is_searched_with(seen: Callable[[str], str]) -> None:
-    page = seen("/pasted")
+    page = seen("/with/pasted")
     assert 'alt="the picture searched with"' in page
     assert "<title>by picture · skugraph</title>" in page
     first = page[page.index('<ol id="hits">') :].split('class="card"')[1]
@@ -112,3 +131,36 @@ def test_nothing_found_says_so(seen: Callable[[str], str]) -> None:
     page = seen("/?brand=brand:nobody")
     assert "Nothing found" in page
     assert "nobody" in page
+
+
+@pytest.mark.parametrize("pointer", ["mouse", "touch"])
+def test_the_products_in_a_picture_are_found_drawn_and_changed(
+    seen: Callable[[str], str], stores: Stores, pointer: str
+) -> None:
+    page = seen(f"/with/inside-{pointer}")
+    noted = re.search(r'<pre id="log">(.*?)</pre>', page, re.DOTALL)
+    assert noted, re.findall(r'<div id="message".*?</div>', page)
+    found, chosen, drawn, moved, removed = json.loads(html.unescape(noted[1]))
+    titles = {
+        row["id"]: row["title"] for row in stores.graph.read("MATCH (p:Product) RETURN p.id AS id, p.title AS title")
+    }
+
+    def percents(box: list[str]) -> list[float]:
+        return [float(side.removesuffix("%")) for side in box]
+
+    left = found["labels"].index(f"Product {found['chosen'] + 1}: {titles['L0003a']}")
+    assert percents(found["boxes"][left]) == pytest.approx([1000 / 460, 10, 18000 / 460, 80], abs=0.5)
+    assert sorted(label.split(": ")[1] for label in found["labels"]) == sorted([titles["L0003a"], titles["L0005a"]])
+    assert (found["chosen"], found["heading"][:9], len(found["hits"])) == (0, "Product 1", 8)
+    assert found["won"][:3] == ["1", "2", "1"]
+    assert set(found["merged"][:2]) == {titles["L0003a"], titles["L0005a"]}
+
+    assert (chosen["chosen"], chosen["heading"][:9], chosen["hits"][0]) == (1, "Product 2", titles["L0005a"])
+
+    assert drawn["boxes"][:2] == found["boxes"]
+    assert percents(drawn["boxes"][2]) == pytest.approx([60, 10, 35, 80], abs=1)
+    same = {title for id, title in titles.items() if id.startswith("L0005")}
+    assert (drawn["chosen"], "your box" in drawn["heading"], drawn["hits"][0] in same) == (2, True, True)
+    assert percents(moved["boxes"][2]) == pytest.approx([58, 10, 35, 78], abs=1)
+    assert removed["boxes"] == found["boxes"]
+    assert len(removed["hits"]) == 8
