@@ -24,7 +24,7 @@ from torch import Tensor
 from encoders.backbones.base import weights_hash
 from kg.errors import BadInput, NotFound
 
-__all__ = ["TOKENIZER", "fingerprint", "read", "read_config", "write", "write_text"]
+__all__ = ["FINGERPRINT", "TOKENIZER", "fingerprint", "read", "read_config", "write", "write_text"]
 
 CONFIG, WEIGHTS, FINGERPRINT, TOKENIZER = "config.json", "model.safetensors", "fingerprint", "tokenizer"
 

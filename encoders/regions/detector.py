@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from encoders import checkpoint
+from encoders.device import choose_device
 from encoders.protocol import Regions
-from kg.errors import NotFound
+from encoders.regions.hub import HubDetector
+from encoders.regions.own import ProposalDetector
+from encoders.regions.training import DetectorReport, train_detector
 
-__all__ = ["Detector", "GridDetector", "load_detector"]
+__all__ = ["Detector", "DetectorReport", "GridDetector", "load_detector", "train_detector"]
 
 
 class Detector(Protocol):
@@ -80,16 +84,23 @@ class GridDetector:
         return [Regions(windows * np.array([*image.size, *image.size], np.float32), scores) for image in images]
 
 
-def load_detector(name: str | Path, *, device: str = "cpu") -> Detector:
+def load_detector(name: str | Path, *, device: str = "auto") -> Detector:
     """Opens a detector.
 
     Args:
-        name: "grid".
-        device: of torch.
+        name: a folder that `train_detector` wrote; "grid"; or the name or folder of an object detection model of
+            transformers (DETR, YOLOS, RT-DETR, …).
+        device: auto, cpu, cuda, …
 
     Raises:
         NotFound: there is none of this name.
+        BadInput: a folder that is broken, or that holds something else.
+        BadSetting: a device that cannot be used.
+        EncoderMismatch: the backbone is not the one it was trained over.
     """
     if str(name) == "grid":
         return GridDetector()
-    raise NotFound(f"detector {str(name)!r} does not exist", hint='"grid" needs no training')
+    where = choose_device(device)
+    if (Path(name) / checkpoint.FINGERPRINT).is_file():
+        return ProposalDetector(Path(name), device=where)
+    return HubDetector(str(name), device=where)
