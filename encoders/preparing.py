@@ -22,6 +22,8 @@ from encoders.features import FeatureCache
 from encoders.looking import Look
 from encoders.masking import Masked, Rates, mask_regions, mask_words
 from encoders.regions.detector import Detector, load_detector
+from encoders.regions.training import Progress as DetectorProgress
+from encoders.regions.training import train_detector
 from encoders.tables import FACTS, Batch, TokenTable, build_table, open_table
 from kg.errors import BadInput
 
@@ -53,49 +55,43 @@ def prepare_detector(
     items: Sequence[TrainItem],
     tables: Path,
     *,
-    backbone: str,
+    picture: Mapping[str, Any],
     device: str,
-    cache: Path | None,
+    cache: FeatureCache | None,
     accelerator: Accelerator,
-    on_progress: Callable[[int, int], None],
-) -> Detector | None:
-    """Opens the detector of a config, or trains it on the training items first.
+    on_progress: DetectorProgress,
+) -> tuple[Detector | None, str]:
+    """The detector of a config, and the folder or name it was opened from; it is trained on the training items where
+    the config says so.
 
     Args:
         wanted: a name or folder; {"train": its settings}; None: no detector.
         items: those of the training split are trained on.
         tables: a detector that is trained is kept here.
-        backbone: of the config's pictures.
+        picture: of the config; a detector over the same backbone at the same size shares its tokens.
         device: of torch.
-        cache: folder of the feature cache.
+        cache: of tokens.
         accelerator: of several processes the first trains.
-        on_progress: told done and total.
+        on_progress: told stage, done, total and figures.
 
     Raises:
         BadInput: a table without "train".
     """
     if wanted is None or isinstance(wanted, str):
-        return load_detector(wanted, device=device) if wanted else None
+        return (load_detector(wanted, device=device), wanted) if wanted else (None, "")
     if set(wanted) != {"train"}:
         raise BadInput(f"detector {dict(wanted)}: a name, a folder, or a table whose one key is train")
     fit = [item for item in items if item.part == "train"]
-    what = json.dumps([wanted, backbone, [(item.id, item.key) for item in fit]], sort_keys=True)
+    settings = dict(wanted["train"])
+    if picture["tokens"] == "regions":
+        settings["picture"] = {"backbone": picture["backbone"], "size": picture["size"], **settings.get("picture", {})}
+    what = json.dumps([settings, [(item.id, item.key) for item in fit]], sort_keys=True)
     folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
     if accelerator.is_main_process and not folder.is_dir():
-        settings = {"backbone": backbone, **wanted["train"]}
-        from encoders.regions.detector import train_detector  # type: ignore[attr-defined]
-
-        train_detector(
-            [item.open_picture for item in fit],
-            folder,
-            config=settings,
-            seed=0,
-            device=device,
-            cache=cache,
-            on_progress=on_progress,
-        )
+        openers = [item.open_picture for item in fit]
+        train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
     accelerator.wait_for_everyone()
-    return load_detector(folder, device=device)
+    return load_detector(folder, device=device), str(folder)
 
 
 def prepare_table(

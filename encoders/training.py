@@ -33,7 +33,6 @@ from encoders.features import FeatureCache
 from encoders.looking import make_look
 from encoders.masking import Rates
 from encoders.preparing import kept_tables, masked, prepare_detector, prepare_table
-from encoders.regions.detector import Detector
 from encoders.tables import Batch, TokenTable
 from kg.errors import BadInput
 
@@ -41,7 +40,7 @@ __all__ = ["Progress", "TrainReport", "Trainable", "train"]
 
 Progress = Callable[
     [str, int, int, dict[str, float]], None
-]  # stage ("detector", "features", "epochs"), done, total, figures
+]  # stage ("scenes", "detector", "features", "epochs"), done, total, figures
 STATE, LOG, METRICS = "resume.pt", "training.jsonl", "metrics.json"
 SAMPLE = 1024  # training pictures that a model may look at before the first step
 
@@ -166,15 +165,15 @@ def train(
     used = [item for item in items if item.part != "test"]
     out.mkdir(parents=True, exist_ok=True)
     with kept_tables(tables, out, accelerator) as folder:
-        found = prepare_detector(
+        found, source = prepare_detector(
             chosen["detector"] if detector is None else str(detector),
             used,
             folder,
-            backbone=chosen["picture"]["backbone"],
+            picture=chosen["picture"],
             device=torch_device,
-            cache=cache,
+            cache=store,
             accelerator=accelerator,
-            on_progress=lambda done, total: on_progress("detector", done, total, {}),
+            on_progress=on_progress,
         )
         look = make_look(chosen["picture"], found, device=torch_device, cache=store)
         table = prepare_table(
@@ -191,7 +190,9 @@ def train(
         fit, val = rows[table.parts == "train"], rows[table.parts == "val"]
         if len(fit) < 2:
             raise BadInput(f"{len(fit)} items to train on, at least 2 are needed", hint="ingest products with pictures")
-        chosen["detector"] = {"name": found.name, "fingerprint": found.fingerprint} if found else None
+        own = Path(source).is_dir()  # it goes into the checkpoint
+        name = DETECTOR if own else source
+        chosen["detector"] = {"name": name, "fingerprint": found.fingerprint} if found else None
         signature = _signature(chosen, seed, table.digest)
         if (done := _finished(out, signature)) is not None:
             return done
@@ -200,8 +201,8 @@ def train(
         best = _fit(
             _Run(model, table, fit, val, text, out, settings, seed, signature, accelerator, torch_device), on_progress
         )
-        if found and accelerator.is_main_process:
-            _keep(found, out / DETECTOR)
+        if found and own and accelerator.is_main_process:
+            shutil.copytree(source, out / DETECTOR, dirs_exist_ok=True)
     chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = look.backbone.fingerprint, text.fingerprint
     chosen["training"] |= {"seed": seed, "signature": signature}
     report = TrainReport(
@@ -336,13 +337,6 @@ def groups(model: Trainable, settings: Mapping[str, Any]) -> list[dict[str, Any]
                 decay = settings["weight_decay"] if decays else 0.0
                 found.append({"params": parameters, "weight_decay": decay, "factor": factor})
     return found
-
-
-def _keep(detector: Detector, folder: Path) -> None:
-    """A detector that was trained goes into the checkpoint; one that is known by name does not."""
-    if Path(detector.name).is_dir() and Path(detector.name) != folder:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(detector.name, folder)
 
 
 def _rate(step: int, steps: int, warmup: float) -> float:
