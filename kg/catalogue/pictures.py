@@ -226,7 +226,7 @@ def decode(
 
 
 def _cropped(image: Image.Image, box: Box, name: str) -> Image.Image:
-    left, top = math.floor(box[0]), math.floor(box[1])
+    left, top = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
     right, bottom = min(math.ceil(box[2]), image.width), min(math.ceil(box[3]), image.height)
     if left >= right or top >= bottom:
         raise BadPicture(f"picture {name}: the box {list(box)} lies outside of {image.width}x{image.height}")
