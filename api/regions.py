@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from encoders.protocol import Encoder, region_encoder
+from encoders.protocol import Encoder, RegionEncoder, region_encoder
 from kg.errors import BadInput
 from kg.records import Box
 
@@ -66,11 +66,11 @@ def whole(image: Image) -> Region:
 
 
 def region_vectors(encoder: Encoder, image: Image, regions: Sequence[Region]) -> NDArray[np.float32]:
-    """(N, dim), unit rows: each region in its place where the encoder has a detector, else what its crop shows."""
-    if getattr(encoder, "detector", None) is None:
+    """(N, dim), unit rows: each region in its place where the encoder can do that, else what its crop shows."""
+    if not isinstance(encoder, RegionEncoder):
         return encoder.encode_images([crop(image, region.box) for region in regions])
     boxes = np.array([region.box for region in regions], np.float32).reshape(-1, 4)
-    [found] = region_encoder(encoder).encode_regions([image], [boxes])
+    [found] = encoder.encode_regions([image], [boxes])
     return found
 
 
