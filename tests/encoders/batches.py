@@ -19,9 +19,11 @@ ORDINARY = torch.arange(4, VOCABULARY)
 
 @dataclass
 class Words:
-    """A text model of one table: what a batch needs of a text backbone."""
+    """A text model of two tables, words and places: what a batch needs of a text backbone."""
 
-    words: Tensor = field(default_factory=lambda: torch.randn(VOCABULARY, TEXT, generator=torch.Generator().manual_seed(7)))
+    words: Tensor = field(
+        default_factory=lambda: torch.randn(VOCABULARY, TEXT, generator=torch.Generator().manual_seed(7))
+    )
     width: int = TEXT
     places: int = WORDS
     vocabulary: Tensor = field(default_factory=lambda: ORDINARY)
@@ -29,7 +31,7 @@ class Words:
     upper: tuple[dict[str, Tensor], ...] = ()
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.words[ids]
+        return self.words[ids] + 0.5 * torch.randn(ids.shape[1], TEXT, generator=torch.Generator().manual_seed(8))
 
 
 def make_batch(size: int = 8, *, seed: int = 0) -> Batch:
