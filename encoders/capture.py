@@ -43,8 +43,9 @@ class Capture(nn.Module):
         words: (V, E) word embeddings of the frozen text model.
         width: of a token.
         layers: depths of the separate, cross and joint transformers.
-        heads: of the text transformer and the joint one; must divide `width`.
+        heads: of the text transformer; must divide `width`.
         picture_heads: of the picture transformer and the cross one; `heads` where left out.
+        joint_heads: of the joint transformer; `heads` where left out.
         hidden: width of the feed-forward parts; four times `width` where left out.
         picture_hidden: that of the picture transformer; `hidden` where left out.
         cross_width: of the attention between the streams; `width` where left out.
@@ -56,12 +57,16 @@ class Capture(nn.Module):
         dropout: in training only.
         hide_words, hide_regions: shares hidden from the contrast, in training only.
         temperature: at the start; its inverse stays between 1 and 100.
+        learned_temperature: it is trained; else it stays (as released).
         mlm, mrm, ntxent: weights of the losses; 0 turns one off.
+        views: weight of the same contrast between two views of each picture (not in the paper: there pictures meet
+            pictures as negatives only); on pre-fusion vectors.
         contrast_loss: "nt_xent" (2B vectors) or "info_nce" (B against B).
         loss_on: the contrast is on vectors "pre" fusion, "post", or "both".
         ntxent_on: pre-fusion vectors of "clean" inputs, or of "masked" ones (one pass, as released).
         vectors: which vectors stand for a lone picture or text; "post" leaves the other stream away.
         item: which stand for a picture with its text: "sum" of the lone vectors, or "post" fusion.
+        item_text: weight of the text's vector in that sum.
         global_token: "window" (pooled over the picture) or "mean" (of the regions, as released).
         skip: "none", or the global features reach the vector also by a linear map, which starts as their principal
             components ("pca") or at random ("random").
@@ -81,6 +86,7 @@ class Capture(nn.Module):
         layers: Sequence[int],
         heads: int,
         picture_heads: int = 0,
+        joint_heads: int = 0,
         hidden: int = 0,
         picture_hidden: int = 0,
         cross_width: int = 0,
@@ -92,14 +98,17 @@ class Capture(nn.Module):
         hide_words: float = 0.0,
         hide_regions: float = 0.0,
         temperature: float = 0.07,
+        learned_temperature: bool = True,
         mlm: float = 1.0,
         mrm: float = 1.0,
         ntxent: float = 1.0,
+        views: float = 0.0,
         contrast_loss: str = "nt_xent",
         loss_on: str = "pre",
         ntxent_on: str = "clean",
         vectors: str = "pre",
         item: str = "sum",
+        item_text: float = 1.0,
         global_token: str = "window",
         skip: str = "none",
         mask_words: float = 0.15,
@@ -113,16 +122,19 @@ class Capture(nn.Module):
         one_of("item", item, ("sum", "post"))
         one_of("global_token", global_token, ("window", "mean"))
         one_of("skip", skip, ("none", "pca", "random"))
+        if views and not (ntxent and loss_on != "post" and ntxent_on == "clean"):
+            raise ValueError(f"views {views}: it goes with the contrast of clean pre-fusion vectors")
         if max(mlm, mrm, ntxent) <= 0:
             raise ValueError(f"mlm {mlm}, mrm {mrm}, ntxent {ntxent}: one loss at least must have a weight")
         separate, cross, joint = triple(layers)
         picture_heads, picture_hidden = picture_heads or heads, picture_hidden or hidden
-        self.weights = {"mlm": mlm, "mrm": mrm, "ntxent": ntxent}
+        self.weights = {"mlm": mlm, "mrm": mrm, "ntxent": ntxent, "views": views}
+        self.twins = views > 0
         self.needs_masked = bool(mlm or mrm or (ntxent and (loss_on != "pre" or ntxent_on == "masked")))
         rates = Rates(mask_words if mlm else 0.0, mask_regions if mrm else 0.0)
         self.rates = rates if self.needs_masked else None
         self.contrast_loss, self.loss_on, self.ntxent_on = contrast_loss, loss_on, ntxent_on
-        self.exported, self.item, self.from_pca = vectors, item, skip == "pca"
+        self.exported, self.item, self.item_text, self.from_pca = vectors, item, item_text, skip == "pca"
         self.initialised: list[nn.Parameter] = []  # weights that did not start at random: see `initialise`
         self.hide_words, self.hide_regions = hide_words, hide_regions
         rest: dict[str, Any] = {"dropout": dropout, "pre": pre_norm}
@@ -135,7 +147,9 @@ class Capture(nn.Module):
         self.cross_layers = nn.ModuleList(
             CrossLayer(width, picture_heads, inner=cross_width, hidden=hidden, **rest) for _ in range(cross)
         )
-        self.joint_layers = nn.ModuleList(Layer(width, heads, hidden=hidden, dropout=dropout) for _ in range(joint))
+        self.joint_layers = nn.ModuleList(
+            Layer(width, joint_heads or heads, hidden=hidden, dropout=dropout) for _ in range(joint)
+        )
         self.joint_places = nn.Parameter(torch.randn(sum(places), width) * 0.02) if joint else None
         self.joint_types = nn.Parameter(torch.randn(2, width) * 0.02) if joint and types else None
         self.joint_norm = nn.LayerNorm(width) if joint else nn.Identity()
@@ -143,7 +157,7 @@ class Capture(nn.Module):
         self.text_head = VectorHead(width, dim, kind=head)
         self.picture_head = VectorHead(width, dim, kind=head, skip=picture_inside if skip != "none" else 0)
         self.pretext = Pretext(width, regions=picture_inside, words=words)
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned_temperature)
 
     def start(self, pictures: Tensor, mask: Tensor) -> None:
         """What training pictures (N, R, W), mask (N, R), tell before the first step."""
@@ -175,6 +189,8 @@ class Capture(nn.Module):
                 self._pre_texts(batch.texts, text_mask),
             )
             found["ntxent"] = self._contrast(*vectors, batch)
+            if self.twins:
+                found["views"] = self._contrast(vectors[0], self._twin(batch), batch, "views")
         if not self.needs_masked:
             return found
         if batch.masked is None:
@@ -230,9 +246,14 @@ class Capture(nn.Module):
         """One over the temperature."""
         return self.log_scale.clamp(0, math.log(100)).exp()
 
-    def _contrast(self, pictures: Tensor, texts: Tensor, batch: Batch) -> Tensor:
-        loss = contrast(self.contrast_loss, pictures, texts, self.scale, batch.identity)
-        return self.weights["ntxent"] * loss
+    def _contrast(self, some: Tensor, others: Tensor, batch: Batch, weight: str = "ntxent") -> Tensor:
+        return self.weights[weight] * contrast(self.contrast_loss, some, others, self.scale, batch.identity)
+
+    def _twin(self, batch: Batch) -> Tensor:
+        if batch.twin is None:
+            raise ValueError("the batch has no second views, and the loss between views asks for them")
+        pictures, boxes, mask = batch.twin
+        return self._pre_pictures(pictures, boxes, hide_tokens(mask, self.hide_regions if self.training else 0.0))
 
     def _pre_pictures(self, pictures: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
         tokens = self._separate_pictures(pictures, boxes, mask, first=True)

@@ -86,7 +86,8 @@ class ClipStyle(nn.Module):
         super().__init__()
         self.picture, self.text = Tower(**picture), Tower(**text)  # type: ignore[arg-type]
         self.rates: Rates | None = None
-        self.item = "sum"
+        self.twins = False
+        self.item, self.item_text = "sum", 1.0
         self.initialised: list[nn.Parameter] = []  # nothing starts from a trained model
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 

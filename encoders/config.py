@@ -27,8 +27,11 @@ class _Part(BaseModel):
 class _Picture(_Part):
     backbone: str
     size: int = Field(gt=0)  # pixels
-    tokens: Literal["grid", "grid+global", "regions"] = "grid"  # see `encoders.looking`
+    tokens: Literal["grid", "grid+global", "regions", "cells"] = "grid"  # see `encoders.looking`
     regions: int = Field(default=0, ge=0)  # most of a picture
+    cells: int = Field(default=0, ge=0)  # a window has cells x cells parts
+    near: int = Field(default=0, ge=0)  # pixels: size at which windows of a picture are seen; 0: `size`
+    centred: bool = False  # the mean feature is taken away: see `encoders.regions.features.Sight`
 
 
 class _Text(_Part):

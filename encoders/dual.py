@@ -34,9 +34,11 @@ class Vectors(Protocol):
     Attributes:
         item: a picture with its text is "sum", the direction halfway between the two lone vectors, or "post": the
             direction halfway between the two of `fused_vectors`.
+        item_text: weight of the text's vector in the sum; 1 is halfway.
     """
 
     item: str
+    item_text: float
 
     def picture_vectors(self, pictures: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
         """(B, R, W), (B, R, 5), (B, R) to (B, dim)."""
@@ -105,8 +107,8 @@ class DualEncoder:
     def encode_items(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
         """Picture and text of one item as one vector, see `Vectors.item`."""
         if self.model.item == "sum":
-            return _halfway(self.encode_images(images), self.encode_texts(texts))
-        return _halfway(*self.encode_fused(images, texts))
+            return _between(self.encode_images(images), self.model.item_text * self.encode_texts(texts))
+        return _between(*self.encode_fused(images, texts))
 
     @torch.inference_mode()
     def encode_fused(
@@ -184,6 +186,7 @@ def open_dual(
         config["picture"],
         detector,
         device=device,
+        mean=weights[checkpoint.MEAN].numpy() if checkpoint.MEAN in weights else None,
         cache=FeatureCache.at(cache, cache_gb) if cache else None,
         batch=batch,
     )
@@ -203,7 +206,7 @@ def open_dual(
             )
     model = build({**config, "text": {**config["text"], "initialise": False}}, look, text)
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({name: value for name, value in weights.items() if name != checkpoint.MEAN})
     except RuntimeError as error:
         raise BadInput(f"{folder}: the weights do not fit the config: {error}", hint="train it again") from error
     model.eval().requires_grad_(False).to(device)
@@ -235,6 +238,6 @@ def _detector(folder: Path, known: Mapping[str, str] | None, device: str) -> Det
     return detector
 
 
-def _halfway(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+def _between(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     both = a + b
     return both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-12)

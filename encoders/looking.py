@@ -17,7 +17,7 @@ from encoders.backbones import PictureBackbone, picture_backbone
 from encoders.features import FeatureCache, picture_tokens
 from encoders.regions.boxes import checked
 from encoders.regions.detector import Detector
-from encoders.regions.features import RegionTokens, region_tokens
+from encoders.regions.features import RegionTokens, Sight, window_tokens
 from encoders.regions.maps import region_width
 from kg.errors import BadInput
 
@@ -34,6 +34,7 @@ class Look(Protocol):
         backbone: what computes them.
         detector: finds products; None where there is none.
         side: pixels of the square to which a whole picture can be brought beforehand; 0: it is needed as it is.
+        mean: (W,) feature that is taken away (`encoders.regions.features.Sight`); None: none is.
     """
 
     fingerprint: str
@@ -42,6 +43,7 @@ class Look(Protocol):
     backbone: PictureBackbone
     detector: Detector | None
     side: int
+    mean: NDArray[np.float32] | None
 
     def see(
         self, images: Sequence[Image], windows: Sequence[NDArray[np.float32]] | None = None
@@ -59,16 +61,19 @@ def make_look(
     detector: Detector | None,
     *,
     device: str,
+    mean: NDArray[np.float32] | None = None,
     cache: FeatureCache | None = None,
     batch: int = 64,
 ) -> Look:
     """From the "picture" part of a config.
 
     Args:
-        picture: "tokens" is "grid" (the backbone's), "grid+global" (their mean before them) or "regions" (the window
-            pooled, and at most "regions" proposals in it).
+        picture: "tokens" is "grid" (the backbone's), "grid+global" (their mean before them), "regions" (the window
+            pooled, and at most "regions" proposals in it) or "cells" (the window pooled, and its "cells" x "cells"
+            parts). For the last two "near" is the size at which windows of a picture are seen, 0: "size".
         detector: finds products.
         device: of torch.
+        mean: see `encoders.regions.features.Sight`; grids do not use it.
         cache: of tokens.
         batch: pictures in one backbone pass.
 
@@ -76,13 +81,24 @@ def make_look(
         BadInput: no such kind of tokens, or regions without a detector.
     """
     backbone = picture_backbone(picture["backbone"], size=picture["size"], device=device)
-    kind, limit = picture.get("tokens", "grid"), picture.get("regions", 0)
-    if kind == "regions":
-        if limit and detector is None:
+    kind, limit, cells = picture.get("tokens", "grid"), picture.get("regions", 0), picture.get("cells", 0)
+    if kind in ("regions", "cells"):
+        if kind == "regions" and limit and detector is None:
             raise BadInput(f"picture.regions = {limit} and no detector", hint='"detector": "grid" needs no training')
-        return _RegionLook(backbone, detector, limit, cache, batch)
+        if kind == "cells" and cells < 1:
+            raise BadInput(f"picture.cells = {cells}: tokens of the kind cells need at least 1")
+        near = picture.get("near", 0)
+        sight = Sight(
+            backbone,
+            detector,
+            limit=limit if kind == "regions" else 0,
+            cells=cells if kind == "cells" else 0,
+            near=picture_backbone(picture["backbone"], size=near, device=device) if near else None,
+            mean=mean,
+        )
+        return _RegionLook(sight, cache, batch)
     if kind not in ("grid", "grid+global"):
-        raise BadInput(f"picture.tokens = {kind!r}", hint="there are grid, grid+global and regions")
+        raise BadInput(f"picture.tokens = {kind!r}", hint="there are grid, grid+global, regions and cells")
     return _GridLook(backbone, detector, kind == "grid+global", cache, batch)
 
 
@@ -114,6 +130,7 @@ class _GridLook:
         batch: int,
     ) -> None:
         self.backbone, self.detector, self.with_global = backbone, detector, with_global
+        self.mean: NDArray[np.float32] | None = None
         self.cache, self.batch = cache, batch
         self.places, self.width, self.side = backbone.places + with_global, backbone.width, backbone.size
         self.fingerprint = hashlib.sha256(f"grid {with_global} {backbone.fingerprint}".encode()).hexdigest()
@@ -144,32 +161,16 @@ class _GridLook:
 class _RegionLook:
     """The window pooled, and the regions in it, from one backbone pass a picture."""
 
-    def __init__(
-        self,
-        backbone: PictureBackbone,
-        detector: Detector | None,
-        limit: int,
-        cache: FeatureCache | None,
-        batch: int,
-    ) -> None:
-        self.backbone, self.detector, self.limit, self.cache, self.batch = backbone, detector, limit, cache, batch
-        self.places, self.width = 1 + limit, region_width(backbone)
-        self.side = 0  # the detector may look at more than the backbone
-        seen = detector.fingerprint if detector and limit else ""
-        self.fingerprint = hashlib.sha256(f"regions {limit} {backbone.fingerprint} {seen}".encode()).hexdigest()
+    def __init__(self, sight: Sight, cache: FeatureCache | None, batch: int) -> None:
+        self.sight, self.cache, self.batch = sight, cache, batch
+        self.backbone, self.detector, self.mean = sight.backbone, sight.detector, sight.mean
+        self.places, self.width, self.fingerprint = sight.places, region_width(sight.backbone), sight.fingerprint
+        self.side = 0  # the detector, or the near backbone, may look at more than the backbone
 
     def see(
         self, images: Sequence[Image], windows: Sequence[NDArray[np.float32]] | None = None
     ) -> list[list[RegionTokens]]:
-        return region_tokens(
-            self.backbone,
-            self.detector if self.limit else None,
-            images,
-            windows,
-            limit=self.limit,
-            cache=self.cache,
-            batch=self.batch,
-        )
+        return window_tokens(self.sight, images, windows, cache=self.cache, batch=self.batch)
 
 
 def _cut(image: Image, box: NDArray[np.float32]) -> Image:

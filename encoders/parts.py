@@ -82,7 +82,7 @@ class VectorHead(nn.Module):
 
     def start(self, features: Tensor) -> None:
         """The skip begins as the principal components of the features (N, W), half-whitened (each divided by the root
-        of its standard deviation, so that the strongest do not drown the rest), of mean length 1; the rest is small."""
+        of its standard deviation, so that the strongest do not drown the rest), of mean length 1; the rest begins at 0."""
         if self.skip is None:
             return
         mean = features.float().mean(dim=0)
@@ -97,7 +97,9 @@ class VectorHead(nn.Module):
             self.skip.bias[:dim] = -(basis @ mean)
             for part in self.change.modules():
                 if isinstance(part, nn.Linear):
-                    part.weight.mul_(0.1)
+                    part.weight.zero_()
+                    if part.bias is not None:
+                        part.bias.zero_()
 
     def forward(self, token: Tensor, features: Tensor | None = None) -> Tensor:
         """(B, width), and (B, W) global features where there is a skip, to (B, dim), unit rows."""

@@ -8,26 +8,31 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 
-from encoders.backbones import TextBackbone
+from encoders.backbones import TextBackbone, picture_backbone
 from encoders.data import TrainItem
 from encoders.features import FeatureCache
 from encoders.looking import Look
 from encoders.masking import Masked, Rates, mask_regions, mask_words
 from encoders.regions.detector import Detector, load_detector
+from encoders.regions.features import mean_feature
 from encoders.regions.training import Progress as DetectorProgress
 from encoders.regions.training import train_detector
 from encoders.tables import FACTS, Batch, TokenTable, build_table, open_table
-from kg.errors import BadInput
+from kg.errors import BadInput, BadPicture, TooLarge
 
-__all__ = ["kept_tables", "masked", "prepare_detector", "prepare_table"]
+__all__ = ["kept_tables", "masked", "prepare_detector", "prepare_mean", "prepare_table"]
+
+MEAN_OF = 512  # pictures are enough for a mean
 
 
 @contextmanager
@@ -83,8 +88,9 @@ def prepare_detector(
         raise BadInput(f"detector {dict(wanted)}: a name, a folder, or a table whose one key is train")
     fit = [item for item in items if item.part == "train"]
     settings = dict(wanted["train"])
-    if picture["tokens"] == "regions":
-        settings["picture"] = {"backbone": picture["backbone"], "size": picture["size"], **settings.get("picture", {})}
+    if picture["tokens"] in ("regions", "cells"):
+        size = picture["near"] or picture["size"]
+        settings["picture"] = {"backbone": picture["backbone"], "size": size, **settings.get("picture", {})}
     what = json.dumps([settings, [(item.id, item.key) for item in fit]], sort_keys=True)
     folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
     if accelerator.is_main_process and not folder.is_dir():
@@ -92,6 +98,35 @@ def prepare_detector(
         train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
     accelerator.wait_for_everyone()
     return load_detector(folder, device=device), str(folder)
+
+
+def prepare_mean(
+    items: Sequence[TrainItem], tables: Path, *, picture: Mapping[str, Any], device: str, accelerator: Accelerator
+) -> NDArray[np.float32] | None:
+    """`Sight.mean` of the training pictures, kept in `tables`; None where the config does not ask for it.
+
+    Raises:
+        BadInput: none of the pictures can be read.
+    """
+    if not picture["centred"] or picture["tokens"] not in ("regions", "cells"):
+        return None
+    fit = [item for item in items if item.part == "train"]
+    chosen = [fit[i] for i in np.unique(np.linspace(0, len(fit) - 1, min(len(fit), MEAN_OF)).astype(int))]
+    backbone = picture_backbone(picture["backbone"], size=picture["size"], device=device)
+    what = json.dumps([backbone.fingerprint, [(item.id, item.key) for item in chosen]])
+    path = tables / f"mean-{hashlib.sha256(what.encode()).hexdigest()[:20]}.npy"
+    if accelerator.is_main_process and not path.is_file():
+        images = []
+        for item in chosen:
+            with suppress(BadPicture, TooLarge):  # the table names them
+                images.append(item.open_picture().convert("RGB").resize((picture["size"],) * 2))
+        if not images:
+            raise BadInput("none of the training pictures can be read")
+        new = path.with_suffix(f".{os.getpid()}.npy")
+        np.save(new, mean_feature(backbone, images))
+        os.replace(new, path)
+    accelerator.wait_for_everyone()
+    return np.load(path)
 
 
 def prepare_table(

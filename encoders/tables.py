@@ -49,6 +49,7 @@ class Batch:
         identity: (B, 2): items that share either number belong together (`encoders.data.identities`).
         words: (B, T) ids of the text's tokens.
         masked: the same with parts hidden, where a model asks for it.
+        twin: features, boxes and mask of another view of each, where a model asks for it.
     """
 
     pictures: Tensor
@@ -59,6 +60,7 @@ class Batch:
     identity: Tensor
     words: Tensor
     masked: Masked | None = None
+    twin: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,25 +100,33 @@ class TokenTable:
         """(len(rows), len(others)): equal key or equal text."""
         return (self.identity[rows][:, None] == self.identity[others][None]).any(axis=2)
 
-    def batch(self, rows: NDArray[np.int64], device: str, *, views: NDArray[np.int64] | int = 0) -> Batch:
-        """Items by their rows, each in the view of that number."""
-        seen = self.views[rows, views]
-        most = int(self.counts[seen].max())
+    def batch(
+        self,
+        rows: NDArray[np.int64],
+        device: str,
+        *,
+        views: NDArray[np.int64] | int = 0,
+        twins: NDArray[np.int64] | None = None,
+    ) -> Batch:
+        """Items by their rows, each in the view of that number; `twins`: other views of them, see `Batch.twin`."""
         lengths = self.starts[rows + 1] - self.starts[rows]
         places = np.arange(lengths.max())
         where = np.minimum(self.starts[rows][:, None] + places, len(self.texts) - 1)
-
-        def ready(values: NDArray[np.generic]) -> Tensor:
-            return torch.from_numpy(values).to(device)
-
         return Batch(
-            ready(self.features[seen, :most]).float(),
-            ready(self.boxes[seen, :most]),
-            ready(np.arange(most) < self.counts[seen][:, None]),
-            ready(self.texts[where]).float(),
-            ready(places < lengths[:, None]),
-            ready(self.identity[rows]),
-            ready(self.words[where]),
+            *self._pictures(self.views[rows, views], device),
+            torch.from_numpy(self.texts[where]).to(device).float(),
+            torch.from_numpy(places < lengths[:, None]).to(device),
+            torch.from_numpy(self.identity[rows]).to(device),
+            torch.from_numpy(self.words[where]).to(device),
+            twin=None if twins is None else self._pictures(self.views[rows, twins], device),
+        )
+
+    def _pictures(self, seen: NDArray[np.int64], device: str) -> tuple[Tensor, Tensor, Tensor]:
+        most = int(self.counts[seen].max())
+        return (
+            torch.from_numpy(self.features[seen, :most]).to(device).float(),
+            torch.from_numpy(self.boxes[seen, :most]).to(device),
+            torch.from_numpy(np.arange(most) < self.counts[seen][:, None]).to(device),
         )
 
 

@@ -32,7 +32,7 @@ from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
 from encoders.looking import make_look
 from encoders.masking import Rates
-from encoders.preparing import kept_tables, masked, prepare_detector, prepare_table
+from encoders.preparing import kept_tables, masked, prepare_detector, prepare_mean, prepare_table
 from encoders.tables import Batch, TokenTable
 from kg.errors import BadInput
 
@@ -50,10 +50,12 @@ class Trainable(Protocol):
 
     Attributes:
         rates: shares of words and regions to hide in each batch; None: it needs no masked batches.
+        twins: it needs a second view of each picture (`Batch.twin`).
         initialised: weights that started from a trained model.
     """
 
     rates: Rates | None
+    twins: bool
     initialised: list[nn.Parameter]
 
     def start(self, pictures: Tensor, mask: Tensor) -> None:
@@ -175,7 +177,8 @@ def train(
             accelerator=accelerator,
             on_progress=on_progress,
         )
-        look = make_look(chosen["picture"], found, device=torch_device, cache=store)
+        mean = prepare_mean(used, folder, picture=chosen["picture"], device=torch_device, accelerator=accelerator)
+        look = make_look(chosen["picture"], found, device=torch_device, mean=mean, cache=store)
         table = prepare_table(
             used,
             look,
@@ -201,6 +204,8 @@ def train(
         best = _fit(
             _Run(model, table, fit, val, text, out, settings, seed, signature, accelerator, torch_device), on_progress
         )
+        if mean is not None:
+            best["model"][checkpoint.MEAN] = torch.from_numpy(mean)
         if found and own and accelerator.is_main_process:
             shutil.copytree(source, out / DETECTOR, dirs_exist_ok=True)
     chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = look.backbone.fingerprint, text.fingerprint
@@ -293,7 +298,8 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
             chunk = np.sort(shuffled[step * batch : (step + 1) * batch])  # sorted: the memory map is read in order
             views = order.integers(run.table.views.shape[1], size=batch)
             mine = slice(accelerator.process_index, None, accelerator.num_processes)
-            given = run.table.batch(chunk[mine], run.device, views=views[mine])
+            twins = order.integers(run.table.views.shape[1], size=batch)[mine] if run.model.twins else None
+            given = run.table.batch(chunk[mine], run.device, views=views[mine], twins=twins)
             with accelerator.autocast():
                 found = model(masked(given, run.text, run.model.rates, draw))
             loss = torch.stack([part.float() for part in found.values()]).sum()

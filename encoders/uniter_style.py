@@ -48,7 +48,8 @@ class UniterStyle(nn.Module):
         hide_words, hide_regions: shares hidden from the contrast, in training only.
         temperature: at the start; its inverse stays between 1 and 100.
         mlm, mrm, ntxent: weights of the losses; 0 turns one off.
-        contrast_loss, item, global_token, skip, mask_words, mask_regions: as in `encoders.capture.Capture`.
+        views: weight of the same contrast between two views of each picture, as in `encoders.capture.Capture`.
+        contrast_loss, item, item_text, global_token, skip, mask_words, mask_regions: as in `encoders.capture.Capture`.
 
     Raises:
         ValueError: values that do not fit together.
@@ -74,8 +75,10 @@ class UniterStyle(nn.Module):
         mlm: float = 1.0,
         mrm: float = 1.0,
         ntxent: float = 1.0,
+        views: float = 0.0,
         contrast_loss: str = "nt_xent",
         item: str = "sum",
+        item_text: float = 1.0,
         global_token: str = "window",
         skip: str = "none",
         mask_words: float = 0.15,
@@ -88,9 +91,14 @@ class UniterStyle(nn.Module):
         one_of("skip", skip, ("none", "pca", "random"))
         if max(mlm, mrm, ntxent) <= 0 or layers < 1:
             raise ValueError(f"mlm {mlm}, mrm {mrm}, ntxent {ntxent}, layers {layers}: a loss and a layer are needed")
-        self.weights = {"mlm": mlm, "mrm": mrm, "ntxent": ntxent}
+        if views and not ntxent:
+            raise ValueError(
+                f"views {views}: it goes with the contrast of pictures and texts, whose weight is {ntxent}"
+            )
+        self.weights = {"mlm": mlm, "mrm": mrm, "ntxent": ntxent, "views": views}
+        self.twins = views > 0
         self.rates = Rates(mask_words if mlm else 0.0, mask_regions if mrm else 0.0) if mlm or mrm else None
-        self.contrast_loss, self.item, self.from_pca = contrast_loss, item, skip == "pca"
+        self.contrast_loss, self.item, self.item_text, self.from_pca = contrast_loss, item, item_text, skip == "pca"
         self.initialised: list[nn.Parameter] = []  # weights that did not start at random: see `build`
         self.hide_words, self.hide_regions = hide_words, hide_regions
         self.text_entry = text_entry(text_inside, width)
@@ -123,8 +131,9 @@ class UniterStyle(nn.Module):
             text_mask = hide_tokens(batch.text_mask, self.hide_words if self.training else 0.0)
             pictures = self.picture_vectors(batch.pictures, batch.boxes, picture_mask)
             texts = self.text_vectors(batch.texts, text_mask)
-            loss = contrast(self.contrast_loss, pictures, texts, self.scale, batch.identity)
-            found["ntxent"] = self.weights["ntxent"] * loss
+            found["ntxent"] = self._contrast(pictures, texts, batch, "ntxent")
+            if self.twins:
+                found["views"] = self._contrast(pictures, self._twin(batch), batch, "views")
         if not (self.weights["mlm"] or self.weights["mrm"]):
             return found
         if batch.masked is None:
@@ -168,6 +177,15 @@ class UniterStyle(nn.Module):
     def scale(self) -> Tensor:
         """One over the temperature."""
         return self.log_scale.clamp(0, math.log(100)).exp()
+
+    def _contrast(self, some: Tensor, others: Tensor, batch: Batch, weight: str) -> Tensor:
+        return self.weights[weight] * contrast(self.contrast_loss, some, others, self.scale, batch.identity)
+
+    def _twin(self, batch: Batch) -> Tensor:
+        if batch.twin is None:
+            raise ValueError("the batch has no second views, and the loss between views asks for them")
+        pictures, boxes, mask = batch.twin
+        return self.picture_vectors(pictures, boxes, hide_tokens(mask, self.hide_regions if self.training else 0.0))
 
     def _pictures(self, pictures: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
         return self.picture_entry(pictures, boxes, mask) + self.types[0]
