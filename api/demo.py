@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from api.client import RUN_NAME
+from api.instance_models import InstancesRequest
 from api.models import SearchRequest
 from api.server import Served, serving
 from api.training import training_items
@@ -21,12 +22,23 @@ from kg.catalogue.pictures import Pictures
 from kg.errors import JobError
 from kg.graph.cypher import browse
 from kg.home import Home
+from kg.records import Box
 from kg.settings import Settings
 from kg.stores import Stores
 from kg.vectors import generations
 from workers.jobs import Job, list_jobs, submit_embed, submit_relate, wait
 
-__all__ = ["Catalogue", "Example", "Tour", "prepare", "sample", "search_examples", "served"]
+__all__ = [
+    "Catalogue",
+    "Example",
+    "InstancesExample",
+    "Tour",
+    "instances_example",
+    "prepare",
+    "sample",
+    "search_examples",
+    "served",
+]
 
 ENCODER, CONFIG = "clip_style", "clip_style_tiny"
 CHECKPOINT = "demo"  # its folder in the home's `models`
@@ -37,13 +49,20 @@ SHOWN = 3  # results of an example search
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What is ingested. `photo` and `words` are what the example searches ask with; empty: taken from the catalogue."""
+    """What is ingested. `photo` and `words` are what the example searches ask with; empty: taken from the catalogue.
+
+    Attributes:
+        scene: a picture with several products; None: there is no example with one.
+        boxes: of those products, for an encoder that does not find them itself.
+    """
 
     table: Path
     images: Path | str | None
     columns: ColumnMap
     photo: Path | None = None
     words: str = ""
+    scene: Path | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass
@@ -82,6 +101,15 @@ class Example:
     request: SearchRequest
 
 
+@dataclass(frozen=True)
+class InstancesExample:
+    """A search by instances; `command` is the same on the command line."""
+
+    title: str
+    command: str
+    request: InstancesRequest
+
+
 def sample(settings: Settings, tour: Tour) -> Catalogue:
     """The sample catalogue, rendered into the home's cache unless it lies there."""
     from kg.sample import write_sample
@@ -90,7 +118,10 @@ def sample(settings: Settings, tour: Tour) -> Catalogue:
     paths = tour.step("sample", lambda progress: write_sample(folder), lambda paths: str(paths.table))
     query = json.loads(paths.queries.read_text(encoding="utf-8").splitlines()[0])
     photo = paths.queries.parent / query["image"]
-    return Catalogue(paths.table, paths.images, ColumnMap.load(paths.map), photo, query["text"])
+    shelf = json.loads(paths.scenes.read_text(encoding="utf-8").splitlines()[0])
+    boxes = tuple(tuple(found["box"]) for found in shelf["instances"])
+    columns = ColumnMap.load(paths.map)
+    return Catalogue(paths.table, paths.images, columns, photo, query["text"], paths.images / shelf["image"], boxes)
 
 
 def prepare(stores: Stores, catalogue: Catalogue, tour: Tour) -> None:
@@ -200,6 +231,18 @@ def _example(title: str, text: str, options: Mapping[str, str]) -> Example:
         else:
             fields["filters"][option.removeprefix("--")] = value
     return Example(title, shlex.join([*parts, "-k", str(SHOWN)]), SearchRequest.model_validate(fields))
+
+
+def instances_example(stores: Stores, catalogue: Catalogue) -> InstancesExample | None:
+    """The products in one picture, where the catalogue has such a picture."""
+    if catalogue.scene is None:
+        return None
+    config = json.loads((stores.home.models / CHECKPOINT / "config.json").read_text(encoding="utf-8"))
+    boxes = () if config.get("detector") else catalogue.boxes
+    corners = [part for box in boxes for part in ("--box", ",".join(f"{value:g}" for value in box))]
+    command = shlex.join(["skugraph", "instances", "--image", str(catalogue.scene), *corners, "-k", "1"])
+    request = InstancesRequest(image=catalogue.scene.read_bytes(), boxes=boxes or None, k=1)
+    return InstancesExample("every product in a picture", command, request)
 
 
 @contextmanager

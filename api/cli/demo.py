@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from api.cli.catalogue import column_map
 from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress, say
+from api.cli.instances import print_instances
 from api.cli.search import print_reply
 
 __all__ = ["demo"]
@@ -36,7 +37,7 @@ def demo(
     Example: `skugraph demo --data items.csv --images pictures.zip --map shop.toml`
     """
     from api import demo as tour_of
-    from api.client import ask_search
+    from api.client import ask_instances, ask_search
     from api.server import address
     from kg.stores import open_stores
 
@@ -62,6 +63,13 @@ def demo(
             if not as_json:
                 say(f"\n{example.title}: {example.command}", style="bold cyan")
                 print_reply(reply)
+        inside: dict[str, Any] = {}
+        if shelf := tour_of.instances_example(stores, catalogue):
+            products = ask_instances(settings, shelf.request)
+            inside = {"title": shelf.title, "command": shelf.command, "reply": products.model_dump(mode="json")}
+            if not as_json:
+                say(f"\n{shelf.title}: {shelf.command}", style="bold cyan")
+                print_instances(products)
 
         def page() -> None:
             say(f"\nfirst result after {first_result_s:.1f} s")
@@ -74,6 +82,7 @@ def demo(
                 say(f"web page: `skugraph up --home {settings.home}` serves it at {later}")
 
         document = {"steps": tour.steps, "first_result_s": first_result_s, "searches": searches}
+        document |= {"instances": inside} if inside else {}
         emit(document | ({"url": served.url} if serve or not served.ours else {}), as_json, page)
         if serve:
             with suppress(KeyboardInterrupt):
