@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,19 @@ from encoders.data import TrainItem
 from encoders.dual import DualEncoder
 from encoders.protocol import region_encoder
 
-__all__ = ["DEPTH", "LIMITS", "Photos", "methods", "pictures", "remembering", "scores", "see", "unit"]
+__all__ = [
+    "DEPTH",
+    "LIMITS",
+    "Photos",
+    "Scored",
+    "answer",
+    "methods",
+    "pictures",
+    "remembering",
+    "score",
+    "see",
+    "unit",
+]
 
 BATCH = 64  # photos open at a time
 LIMITS = (36, 12)  # regions of a photo: as many as the papers have, and a third
@@ -104,26 +117,51 @@ def methods(photos: Photos, *, several: bool = True) -> list[tuple[str, int]]:
     return [*(merged if photos.regions is not None else ()), (WHOLE, 0)]
 
 
-def scores(
-    photos: Photos, gallery: Vectors, method: str, limit: int, *, texts: Vectors | None = None, weight: float = 0.0
-) -> NDArray[np.float64]:
-    """(Q, G): higher is better. Those of `round_robin` are places, from −1 down.
+@dataclass(frozen=True)
+class Scored:
+    """Similarities of Q photos to G things: the whole photo (Q, G), and each of its regions, (N_i, G)."""
+
+    whole: NDArray[np.float32]
+    regions: list[NDArray[np.float32]]
+
+    @cached_property
+    def heads(self) -> list[NDArray[np.int64]]:
+        """(N_i, DEPTH) columns of the best of each region."""
+        return [np.argsort(-table, axis=1, kind="stable")[:, :DEPTH] for table in self.regions]
+
+
+def score(photos: Photos, gallery: Vectors, *, texts: Vectors | None = None, weight: float = 0.0) -> Scored:
+    """Everything against everything, in one product.
 
     Args:
         photos: the questions.
         gallery: (G, dim).
-        method: "whole", or one of `api.merging`.
-        limit: most regions of a photo.
         texts: (Q, dim), what is said beside each photo.
         weight: of the text's vector, added to that of the photo and of each region.
     """
-    asked = [photos.whole] if method == WHOLE else [some[:limit] for some in photos.regions or ()]
+    whole, regions = photos.whole, photos.regions or []
     if texts is not None:
-        said = [texts] if method == WHOLE else texts
-        asked = [unit(vectors + weight * text) for vectors, text in zip(asked, said, strict=True)]
+        whole = unit(whole + weight * texts)
+        regions = [unit(vectors + weight * text) for vectors, text in zip(regions, texts, strict=bool(regions))]
+    if not regions:
+        return Scored(whole @ gallery.T, [])
+    table = np.concatenate(regions) @ gallery.T
+    return Scored(whole @ gallery.T, np.split(table, np.cumsum([len(vectors) for vectors in regions])[:-1]))
+
+
+def answer(scored: Scored, method: str, limit: int) -> NDArray[np.float32]:
+    """(Q, G): higher is better. Those of `round_robin` are places, from −1 down.
+
+    Args:
+        scored: of the photos.
+        method: "whole", or one of `api.merging`.
+        limit: most regions of a photo.
+    """
     if method == WHOLE:
-        return (asked[0] @ gallery.T).astype(np.float64)
-    return np.stack([_merged((vectors @ gallery.T).astype(np.float64), method) for vectors in asked])
+        return scored.whole
+    if method == "round_robin":
+        return np.stack([_in_turn(t[:limit], h[:limit]) for t, h in zip(scored.regions, scored.heads, strict=True)])
+    return np.stack([_merged(table[:limit], method) for table in scored.regions])
 
 
 def unit(rows: Vectors) -> Vectors:
@@ -131,19 +169,20 @@ def unit(rows: Vectors) -> Vectors:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def _merged(table: NDArray[np.float64], method: str) -> NDArray[np.float64]:
-    """(regions, G) to (G,), what `api.merging.merge` gives; the two means of scores are taken at once for the whole
-    gallery."""
+def _merged(table: NDArray[np.float32], method: str) -> NDArray[np.float32]:
+    """(regions, G) to (G,): what `api.merging.merge` gives, for the whole gallery at once."""
     if method == "max_score":
         return table.max(axis=0)
-    if method == "mean_top":
-        rest = len(table) - min(TOP, len(table))
-        return np.partition(table, rest, axis=0)[rest:].mean(axis=0) if rest else table.mean(axis=0)
-    depth = min(DEPTH, table.shape[1])
-    heads = np.argsort(-table, axis=1, kind="stable")[:, :depth]
+    rest = len(table) - min(TOP, len(table))
+    return np.partition(table, rest, axis=0)[rest:].mean(axis=0) if rest else table.mean(axis=0)
+
+
+def _in_turn(table: NDArray[np.float32], heads: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(regions, G) to (G,): the lists take turns for as many places as they are deep; the rest by its best score."""
     lists = [(head.tolist(), row[head]) for head, row in zip(heads, table, strict=True)]
-    best = table.max(axis=0)
-    places = -1.0 - depth - np.argsort(np.argsort(-best, kind="stable"))
-    for place, entry in enumerate(merge(lists, "round_robin", depth), start=1):
+    order = np.argsort(-table.max(axis=0), kind="stable")
+    places = np.empty(table.shape[1], np.float32)
+    places[order] = -1.0 - heads.shape[1] - np.arange(len(order))
+    for place, entry in enumerate(merge(lists, "round_robin", heads.shape[1]), start=1):
         places[entry.id] = -place
     return places

@@ -77,10 +77,11 @@ def _aspects(ways: Sequence[Way]) -> dict[str, list[Way]]:
     for question in dict.fromkeys(way.question for way in ways):
         own = [way for way in ways if way.question == question]
         found[question] = own
-        methods = list(dict.fromkeys(way.method for way in own))
-        if len(methods) > 1:
+        if len(own) > 1:
+            methods = dict.fromkeys(way.method for way in own)
             found |= {f"{question}/{method}": [w for w in own if w.method == method] for method in methods}
-            found[f"{question}/regions"] = [way for way in own if way.method != WHOLE]
+        if regions := [way for way in own if way.method != WHOLE]:
+            found[f"{question}/regions"] = regions
         galleries = list(dict.fromkeys(way.gallery for way in own))
         if len(galleries) > 1:
             found |= {f"{question}/by_{gallery}": [w for w in own if w.gallery == gallery] for gallery in galleries}

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality_answers import methods, pictures, scores, see
+from benchmarks.quality_answers import answer, methods, pictures, score, see
 from benchmarks.quality_choice import Found, Measured, Way
 from encoders import Encoder
 from encoders.data import Split, TrainItem, split_of
@@ -120,8 +120,9 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
             relevant = wanted[:, None] == keys
             there = relevant.any(axis=1)
             tested = np.arange(len(wanted)) >= len(val)
+            scored = score(photos, vectors)
             for method, limit in methods(photos, several=False):
-                table = scores(photos, vectors, method, limit)
+                table = answer(scored, method, limit)
 
                 def judged(rows: NDArray[np.bool_], table: Any = table, relevant: Any = relevant) -> dict[str, float]:
                     return same_product(table[rows], relevant[rows]) if rows.any() else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality_answers import Photos, methods, pictures, scores, see
+from benchmarks.quality_answers import Photos, answer, methods, pictures, score, see
 from benchmarks.quality_choice import WHOLE, Found, Measured, Way
 from benchmarks.quality_data import Benchmark, item_of, kept, products_of
 from encoders import Encoder
@@ -115,29 +115,17 @@ def _measure(encoder: Encoder, gallery: Sequence[TrainItem], val: Sequence[Room]
     texts = np.stack([said[room.kind] for room in asked])
     fused = Photos(_fused(encoder, asked))
     ways: dict[Way, Found] = {}
-    for way in _ways(photos, [*vectors]):
-        shown = vectors[way.gallery]
-        if way.question == "room":
-            table = scores(photos, shown, way.method, way.limit)
-        elif way.method == WHOLE and way.weight == 1:
-            table = scores(fused, shown, WHOLE, 0)  # what the encoder itself makes of both
-        else:
-            table = scores(photos, shown, way.method, way.limit, texts=texts, weight=way.weight)
-        ranked = np.argsort(-table, axis=1, kind="stable")
-        ways[way] = Found(
-            figures_of(ranked[len(val) :], test, ids), figures_of(ranked[: len(val)], val, ids) if val else {}
-        )
+    for gallery_name, shown in vectors.items():
+        together = score(fused, shown).whole  # what the encoder itself makes of photo and type
+        for question, weight in (("room", 0.0), *(("room+type", weight) for weight in WEIGHTS)):
+            scored = score(photos, shown, texts=texts if weight else None, weight=weight)
+            for method, limit in methods(photos):
+                table = together if method == WHOLE and weight == 1 else answer(scored, method, limit)
+                ranked = np.argsort(-table, axis=1, kind="stable")
+                on_val = figures_of(ranked[: len(val)], val, ids) if val else {}
+                way = Way(question, method, limit, gallery_name, weight)
+                ways[way] = Found(figures_of(ranked[len(val) :], test, ids), on_val)
     return Measured(ways)
-
-
-def _ways(photos: Photos, galleries: Sequence[str]) -> list[Way]:
-    return [
-        Way(question, method, limit, gallery, weight)
-        for question, weights in (("room", (0.0,)), ("room+type", WEIGHTS))
-        for gallery in galleries
-        for weight in weights
-        for method, limit in methods(photos)
-    ]
 
 
 def _gallery(encoder: Encoder, items: Sequence[TrainItem]) -> dict[str, NDArray[np.float32]]:

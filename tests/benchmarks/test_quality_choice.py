@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.merging import merge
-from benchmarks.quality_answers import DEPTH, Photos, RememberedTexts, methods, scores, unit
+from benchmarks.quality_answers import DEPTH, Photos, RememberedTexts, answer, methods, score, unit
 from benchmarks.quality_choice import Found, Measured, Way, choose
 from encoders.backbones import text_backbone
 
@@ -59,7 +59,7 @@ def photos() -> tuple[Photos, np.ndarray]:
 @pytest.mark.parametrize("limit", [36, 2])
 def test_scores_rank_as_the_merging_of_searches(photos: tuple[Photos, np.ndarray], method: str, limit: int) -> None:
     asked, gallery = photos
-    table = scores(asked, gallery, method, limit)
+    table = answer(score(asked, gallery), method, limit)
     for row, vectors in zip(table, asked.regions or (), strict=True):
         lists = []
         for scored in vectors[:limit] @ gallery.T:
@@ -72,11 +72,11 @@ def test_scores_rank_as_the_merging_of_searches(photos: tuple[Photos, np.ndarray
 
 def test_whole_and_text(photos: tuple[Photos, np.ndarray]) -> None:
     asked, gallery = photos
-    np.testing.assert_allclose(scores(asked, gallery, "whole", 0), asked.whole @ gallery.T, rtol=1e-6)
+    np.testing.assert_allclose(answer(score(asked, gallery), "whole", 0), asked.whole @ gallery.T, rtol=1e-6)
     texts = gallery[:3]
-    both = scores(asked, gallery, "whole", 0, texts=texts, weight=0.5)
+    both = answer(score(asked, gallery, texts=texts, weight=0.5), "whole", 0)
     np.testing.assert_allclose(both, unit(asked.whole + 0.5 * texts) @ gallery.T, rtol=1e-5)
-    pulled = scores(asked, gallery, "max_score", 36, texts=texts, weight=100.0)
+    pulled = answer(score(asked, gallery, texts=texts, weight=100.0), "max_score", 36)
     assert pulled.argmax(axis=1).tolist() == [0, 1, 2]
 
 
