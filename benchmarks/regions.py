@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -138,6 +139,22 @@ def draw(image: Image.Image, boxes: NDArray[np.float32], *, shown: int = SHOWN) 
     return out
 
 
+def outlines(image: Image.Image) -> Image.Image:
+    """A line drawing of a photo: shows what the boxes are around where the photo itself must not be published."""
+    grey = cv2.GaussianBlur(np.asarray(image.convert("L")), (0, 0), 1.0)
+    return Image.fromarray(255 - cv2.Canny(grey, 40, 110) // 2).convert("RGB")
+
+
+def sheet(pictures: Sequence[Image.Image], *, columns: int = 4, width: int = 320) -> Image.Image:
+    """Pictures side by side, each in a cell of the same size."""
+    cell = width, max(round(p.height * width / p.width) for p in pictures)
+    out = Image.new("RGB", (cell[0] * columns, cell[1] * -(-len(pictures) // columns)), "white")
+    for place, picture in enumerate(pictures):
+        small = picture.resize((width - 6, round(picture.height * (width - 6) / picture.width)))
+        out.paste(small, (place % columns * cell[0], place // columns * cell[1]))
+    return out
+
+
 def from_folder(data: Path, quick: bool) -> Material:
     """A folder of the ikea set's layout; rooms of validation only."""
     items = [item_of(data, p) for p in products_of(data, "items.csv", "ikea")]
@@ -190,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, help="scenes to train on")
     parser.add_argument("--quick", action="store_true", help="the tiny settings")
     parser.add_argument("--pictures", type=Path, help="folder for pictures with the proposals drawn")
+    parser.add_argument("--outlines", action="store_true", help="draw on outlines instead of the photos")
     parser.add_argument("--work", type=Path, help="folder where the detector is kept")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="regions-") as temporary:
@@ -202,11 +220,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_figures(figures, options.out)
         if options.pictures:
             options.pictures.mkdir(parents=True, exist_ok=True)
+            drawn = []
             for place, (name, opener) in enumerate(material.real.items()):
                 image = opener()
                 (regions,) = tested.propose([image])
-                target = options.pictures / f"{place:02}-{Path(name).stem[:40]}.jpg"
-                draw(image, regions.boxes).save(target, quality=85)
+                drawn.append(draw(outlines(image) if options.outlines else image, regions.boxes))
+                drawn[-1].save(options.pictures / f"{place:02}-{Path(name).stem[:40]}.jpg", quality=85)
+            if drawn:
+                sheet(drawn[:12]).save(options.pictures / "sheet.jpg", quality=80)
     return 0
 
 

@@ -80,14 +80,14 @@ def _grabcut(pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     height, width = pixels.shape[:2]
     if np.ptp(pixels.reshape(-1, 3), axis=0).max() < NEAR:
         return None  # its two colour models need two colours
-    scale = min(1.0, 112 / max(height, width))  # the cost grows with the pixels, the outline hardly gains
+    scale = min(1.0, 88 / max(height, width))  # the cost grows with the pixels, the outline hardly gains
     small = cv2.resize(pixels, (max(8, round(width * scale)), max(8, round(height * scale))))
     down, across = (max(1, round(MARGIN * side)) for side in small.shape[:2])
     mask = np.full(small.shape[:2], cv2.GC_PR_FGD, np.uint8)
     mask[:down] = mask[-down:] = mask[:, :across] = mask[:, -across:] = cv2.GC_BGD
     cv2.setRNGSeed(0)  # its clustering starts at random
     try:
-        cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
+        cv2.grabCut(small, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)  # type: ignore[call-overload]
     except cv2.error:  # fewer colours than its models have parts
         return None
     found = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)

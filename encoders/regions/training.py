@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
     "encoder": "proposals",
     "picture": {"backbone": "efficientnet_lite0", "size": 320},
     "network": {"width": 128, "scales": [0.25], "upsample": 1},
-    "proposals": {"threshold": 0.6},
+    "proposals": {"threshold": 0.5},
     "scenes": {"number": 1000, "held_out": 100, "sizes": [0.06, 0.62]},
     "training": {"epochs": 16, "batch": 32, "rate": 2e-3, "warmup": 0.1, "weight_decay": 0.05, "precision": "auto"},
 }

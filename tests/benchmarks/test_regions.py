@@ -44,7 +44,17 @@ def test_products_are_learned_from_or_asked_and_only_val_rooms_are_looked_at(dat
 
 def test_figures_and_pictures(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    command = ["--data", str(data), "--size", "32", "--out", str(out), "--pictures", str(tmp_path / "drawn")]
+    command = [
+        "--data",
+        str(data),
+        "--size",
+        "32",
+        "--out",
+        str(out),
+        "--outlines",
+        "--pictures",
+        str(tmp_path / "drawn"),
+    ]
     assert main([*command, "--detector", "grid"]) == 0
     figures = {figure["name"]: figure for figure in json.loads(out.read_text())["figures"]}
     for depth in (1, 5, 10, 36):
@@ -52,7 +62,7 @@ def test_figures_and_pictures(data: Path, tmp_path: Path) -> None:
         assert figure["value"] == figure["baseline"]
         assert figure["met"] is False
     drawn = sorted((tmp_path / "drawn").iterdir())
-    assert len(drawn) == len(from_folder(data, quick=False).real)
+    assert len(drawn) == len(from_folder(data, quick=False).real) + 1  # the sheet of all
     assert Image.open(drawn[0]).size == (120, 120)
 
 
