@@ -24,7 +24,7 @@ from encoders.backbones import TextBackbone
 from encoders.contrast import contrast
 from encoders.dual import DualEncoder, open_dual
 from encoders.looking import Look
-from encoders.masking import Rates
+from encoders.masking import Masked, Rates
 from encoders.parts import PictureEntry, Pretext, VectorHead, hide_tokens, one_of, text_entry, triple
 from encoders.tables import Batch
 from encoders.transformers import CrossLayer, Layer, copy_layers, run_layers
@@ -70,6 +70,8 @@ class Capture(nn.Module):
         global_token: "window" (pooled over the picture) or "mean" (of the regions, as released).
         skip: "none", or the global features reach the vector also by a linear map, which starts as their principal
             components ("pca") or at random ("random").
+        mask_words, mask_regions: shares hidden for the masked losses.
+        mask_items: share of a batch's items that the masked losses, and a contrast of what they see, are taken on.
 
     Raises:
         ValueError: values that do not fit together.
@@ -113,6 +115,7 @@ class Capture(nn.Module):
         skip: str = "none",
         mask_words: float = 0.15,
         mask_regions: float = 0.15,
+        mask_items: float = 1.0,
     ) -> None:
         super().__init__()
         one_of("contrast_loss", contrast_loss, ("nt_xent", "info_nce"))
@@ -131,7 +134,7 @@ class Capture(nn.Module):
         self.weights = {"mlm": mlm, "mrm": mrm, "ntxent": ntxent, "views": views}
         self.twins = views > 0
         self.needs_masked = bool(mlm or mrm or (ntxent and (loss_on != "pre" or ntxent_on == "masked")))
-        rates = Rates(mask_words if mlm else 0.0, mask_regions if mrm else 0.0)
+        rates = Rates(mask_words if mlm else 0.0, mask_regions if mrm else 0.0, mask_items)
         self.rates = rates if self.needs_masked else None
         self.contrast_loss, self.loss_on, self.ntxent_on = contrast_loss, loss_on, ntxent_on
         self.exported, self.item, self.item_text, self.from_pca = vectors, item, item_text, skip == "pca"
@@ -195,24 +198,24 @@ class Capture(nn.Module):
             return found
         if batch.masked is None:
             raise ValueError("the batch has nothing masked, and the losses ask for it: see encoders.masking")
-        masked = batch.masked
-        texts = self._separate_texts(masked.texts, batch.text_mask)
-        pictures = self._separate_pictures(masked.pictures, batch.boxes, batch.picture_mask)
-        features = self.picture_entry.whole(masked.pictures, batch.picture_mask)
+        part = batch.masked
+        texts = self._separate_texts(part.texts, part.text_mask)
+        pictures = self._separate_pictures(part.pictures, part.boxes, part.picture_mask)
+        features = self.picture_entry.whole(part.pictures, part.picture_mask)
         if pre and self.ntxent_on == "masked":
             vectors = self.picture_head(pictures[:, 0], features), self.text_head(texts[:, 0])
-            found["ntxent"] = self._contrast(*vectors, batch)
+            found["ntxent"] = self._contrast(*vectors, part)
         if not (post or self.weights["mlm"] or self.weights["mrm"]):
             return found
-        pictures, texts = self._fuse(pictures, batch.picture_mask, texts, batch.text_mask)
+        pictures, texts = self._fuse(pictures, part.picture_mask, texts, part.text_mask)
         if post:
             vectors = self.picture_head(pictures[:, 0], features), self.text_head(texts[:, 0])
-            found["ntxent_post"] = self._contrast(*vectors, batch)
+            found["ntxent_post"] = self._contrast(*vectors, part)
         if self.weights["mlm"]:
-            found["mlm"] = self.weights["mlm"] * self.pretext.word_loss(texts, masked)
+            found["mlm"] = self.weights["mlm"] * self.pretext.word_loss(texts, part)
         if self.weights["mrm"]:
-            wanted = batch.pictures[masked.regions] * self.picture_entry.scale
-            found["mrm"] = self.weights["mrm"] * self.pretext.region_loss(pictures[masked.regions], wanted)
+            wanted = part.features * self.picture_entry.scale
+            found["mrm"] = self.weights["mrm"] * self.pretext.region_loss(pictures[part.regions], wanted)
         return found
 
     def picture_vectors(self, pictures: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
@@ -246,7 +249,7 @@ class Capture(nn.Module):
         """One over the temperature."""
         return self.log_scale.clamp(0, math.log(100)).exp()
 
-    def _contrast(self, some: Tensor, others: Tensor, batch: Batch, weight: str = "ntxent") -> Tensor:
+    def _contrast(self, some: Tensor, others: Tensor, batch: Batch | Masked, weight: str = "ntxent") -> Tensor:
         return self.weights[weight] * contrast(self.contrast_loss, some, others, self.scale, batch.identity)
 
     def _twin(self, batch: Batch) -> Tensor:

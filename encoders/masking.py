@@ -22,27 +22,39 @@ ZEROED = 0.9  # of the regions asked for
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of words and of regions that a model wants hidden; 0 for none."""
+    """Shares of words and of regions that a model wants hidden, 0 for none, and of the items of a batch that it wants
+    them hidden in."""
 
     words: float = 0.15
     regions: float = 0.15
+    items: float = 1.0
 
 
 @dataclass(frozen=True)
 class Masked:
-    """A batch with parts hidden.
+    """B items with parts hidden.
 
     Attributes:
         texts: (B, T, V) tokens of the frozen text model, which read the masked words.
+        text_mask: (B, T).
         words: (B, T) int64, the word where it is asked for, else `IGNORED`.
         pictures: (B, R, W), hidden regions zero, row 0 the mean of the others.
+        boxes: (B, R, 5).
+        picture_mask: (B, R).
         regions: (B, R) bool, true where a region is asked for.
+        features: (M, W), those of the M regions that are asked for.
+        identity: (B, 2), as in the batch.
     """
 
     texts: Tensor
+    text_mask: Tensor
     words: Tensor
     pictures: Tensor
+    boxes: Tensor
+    picture_mask: Tensor
     regions: Tensor
+    features: Tensor
+    identity: Tensor
 
 
 def mask_words(

@@ -81,8 +81,9 @@ class VectorHead(nn.Module):
         self.skip = nn.Linear(skip, dim) if skip else None
 
     def start(self, features: Tensor) -> None:
-        """The skip begins as the principal components of the features (N, W), half-whitened (each divided by the root
-        of its standard deviation, so that the strongest do not drown the rest), of mean length 1; the rest begins at 0."""
+        """The skip begins as the principal components of the features (N, W), of mean length 1 and half-whitened: each
+        divided by the root of its standard deviation, so that the strongest do not drown the rest. All else begins at
+        0."""
         if self.skip is None:
             return
         mean = features.float().mean(dim=0)
@@ -127,11 +128,17 @@ class Pretext(nn.Module):
         self.word_bias = nn.Parameter(torch.zeros(len(words)))
         self.region = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, regions))
         self.register_buffer("words", words.detach(), persistent=False)
+        self._cast: Tensor | None = None  # the same in the precision of the training
 
     def word_loss(self, tokens: Tensor, masked: Masked) -> Tensor:
         """Tokens (B, T, width): the vocabulary is scored only where a word is asked for."""
         asked = masked.words != IGNORED
-        scores = functional.linear(self.word(tokens[asked]), self.words, self.word_bias)
+        states = self.word(tokens[asked])
+        if torch.is_autocast_enabled(states.device.type):
+            kind = torch.get_autocast_dtype(states.device.type)
+            if self._cast is None or self._cast.dtype != kind or self._cast.device != states.device:
+                self._cast = self.words.to(kind)
+        scores = functional.linear(states, self.words if self._cast is None else self._cast, self.word_bias)
         return losses.masked_words(scores, masked.words[asked])
 
     def region_loss(self, tokens: Tensor, features: Tensor) -> Tensor:

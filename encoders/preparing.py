@@ -22,7 +22,7 @@ from encoders.backbones import TextBackbone, picture_backbone
 from encoders.data import TrainItem
 from encoders.features import FeatureCache
 from encoders.looking import Look
-from encoders.masking import Masked, Rates, mask_regions, mask_words
+from encoders.masking import IGNORED, Masked, Rates, mask_regions, mask_words
 from encoders.regions.detector import Detector, load_detector
 from encoders.regions.features import mean_feature
 from encoders.regions.training import Progress as DetectorProgress
@@ -166,23 +166,42 @@ def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Ge
     """
     if rates is None:
         return batch
-    texts, targets = batch.texts, torch.full_like(batch.words, -100)
+    part = _some(batch, rates.items, draw)
+    texts, targets = part.texts, torch.full_like(part.words, IGNORED)
     if rates.words:
         if text.mask_id is None:
             raise BadInput("model.mlm: the text backbone's tokenizer has no mask token", hint="set model.mlm to 0")
-        ordinary = torch.zeros(len(text.words), dtype=torch.bool, device=batch.words.device)
+        ordinary = torch.zeros(len(text.words), dtype=torch.bool, device=part.words.device)
         ordinary[text.vocabulary.to(ordinary.device)] = True
-        words, targets = mask_words(
-            batch.words,
-            batch.text_mask & ordinary[batch.words],
-            text.vocabulary,
-            text.mask_id,
-            rate=rates.words,
-            draw=draw,
-        )
-        changed = (words != batch.words).any(dim=1)
+        candidates = part.text_mask & ordinary[part.words]
+        words, targets = mask_words(part.words, candidates, text.vocabulary, text.mask_id, rate=rates.words, draw=draw)
+        changed = (words != part.words).any(dim=1)
         if changed.any():
             texts = texts.clone()
-            texts[changed] = text.hidden(words[changed], batch.text_mask[changed])
-    pictures, regions = mask_regions(batch.pictures, batch.picture_mask, rate=rates.regions, draw=draw)
-    return replace(batch, masked=Masked(texts, targets, pictures, regions))
+            texts[changed] = text.hidden(words[changed], part.text_mask[changed]).to(texts.dtype)
+    pictures, regions = mask_regions(part.pictures, part.picture_mask, rate=rates.regions, draw=draw)
+    return replace(
+        batch,
+        masked=Masked(
+            texts=texts,
+            text_mask=part.text_mask,
+            words=targets,
+            pictures=pictures,
+            boxes=part.boxes,
+            picture_mask=part.picture_mask,
+            regions=regions,
+            features=part.pictures[regions],
+            identity=part.identity,
+        ),
+    )
+
+
+def _some(batch: Batch, share: float, draw: torch.Generator) -> Batch:
+    """A share of the items, at least one, drawn at random."""
+    if share >= 1:
+        return batch
+    count = len(batch.identity)
+    rows = torch.randperm(count, generator=draw)[: max(1, round(share * count))].sort().values
+    rows = rows.to(batch.identity.device)
+    names = ("pictures", "boxes", "picture_mask", "texts", "text_mask", "identity", "words")
+    return replace(batch, **{name: getattr(batch, name)[rows] for name in names})

@@ -107,24 +107,26 @@ class TokenTable:
         *,
         views: NDArray[np.int64] | int = 0,
         twins: NDArray[np.int64] | None = None,
+        kind: torch.dtype = torch.float32,
     ) -> Batch:
-        """Items by their rows, each in the view of that number; `twins`: other views of them, see `Batch.twin`."""
+        """Items by their rows, each in the view of that number; `twins`: other views of them, see `Batch.twin`. Their
+        features are given in the precision `kind`."""
         lengths = self.starts[rows + 1] - self.starts[rows]
         places = np.arange(lengths.max())
         where = np.minimum(self.starts[rows][:, None] + places, len(self.texts) - 1)
         return Batch(
-            *self._pictures(self.views[rows, views], device),
-            torch.from_numpy(self.texts[where]).to(device).float(),
+            *self._pictures(self.views[rows, views], device, kind),
+            torch.from_numpy(self.texts[where]).to(device, kind),
             torch.from_numpy(places < lengths[:, None]).to(device),
             torch.from_numpy(self.identity[rows]).to(device),
             torch.from_numpy(self.words[where]).to(device),
-            twin=None if twins is None else self._pictures(self.views[rows, twins], device),
+            twin=None if twins is None else self._pictures(self.views[rows, twins], device, kind),
         )
 
-    def _pictures(self, seen: NDArray[np.int64], device: str) -> tuple[Tensor, Tensor, Tensor]:
+    def _pictures(self, seen: NDArray[np.int64], device: str, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         most = int(self.counts[seen].max())
         return (
-            torch.from_numpy(self.features[seen, :most]).to(device).float(),
+            torch.from_numpy(self.features[seen, :most]).to(device, kind),
             torch.from_numpy(self.boxes[seen, :most]).to(device),
             torch.from_numpy(np.arange(most) < self.counts[seen][:, None]).to(device),
         )

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from encoders import architecture, checkpoint
 from encoders.backbones import TextBackbone, text_backbone
+from encoders.backbones.vocabulary import VOCABULARY, learn_vocabulary, warn_unknown
 from encoders.config import load_config
 from encoders.data import TrainItem
 from encoders.device import choose_accelerator, choose_device, choose_precision
@@ -95,6 +96,7 @@ class TrainReport:
         seconds: all together.
         unchanged: the folder held this very training already.
         precision: of the training's products of matrices.
+        unknown_words: share of the captions' words that the tokenizer cannot read.
     """
 
     folder: str
@@ -109,6 +111,7 @@ class TrainReport:
     seconds: float
     unchanged: bool = False
     precision: str = "float32"
+    unknown_words: float = 0.0
 
 
 def train(
@@ -157,15 +160,24 @@ def train(
     accelerator = choose_accelerator(torch_device, precision)
     if accelerator.num_processes > 1:
         torch_device = str(accelerator.device)
+    store = FeatureCache.at(cache, cache_gb) if cache and cache_gb > 0 else None
+    used = [item for item in items if item.part != "test"]
+    out.mkdir(parents=True, exist_ok=True)
+    captions = [item.text for item in used if item.part == "train"]
+    tokenizer = None
+    if chosen["text"]["backbone"] == VOCABULARY:
+        tokenizer = str(out / checkpoint.TOKENIZER)
+        if accelerator.is_main_process:
+            learn_vocabulary(captions, Path(tokenizer))
+        accelerator.wait_for_everyone()
     text = text_backbone(
         chosen["text"]["backbone"],
         places=chosen["text"]["places"],
         device=torch_device,
+        tokenizer=tokenizer,
         depth=chosen["text"]["depth"],
     )
-    store = FeatureCache.at(cache, cache_gb) if cache and cache_gb > 0 else None
-    used = [item for item in items if item.part != "test"]
-    out.mkdir(parents=True, exist_ok=True)
+    unknown = warn_unknown(text, captions)
     with kept_tables(tables, out, accelerator) as folder:
         found, source = prepare_detector(
             chosen["detector"] if detector is None else str(detector),
@@ -222,6 +234,7 @@ def train(
         len(table.skipped),
         round(time.monotonic() - began, 1),
         precision=precision,
+        unknown_words=round(unknown, 4),
     )
     if accelerator.is_main_process:
         text.save_tokenizer(out / checkpoint.TOKENIZER)
@@ -283,6 +296,7 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
             optimiser.load_state_dict(saved["optimiser"])
     batch = min(settings["batch"], len(run.fit)) // accelerator.num_processes * accelerator.num_processes
     steps = len(run.fit) // batch
+    kind = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
     for epoch in range(state["epoch"] + 1, settings["epochs"] + 1):
         order = np.random.default_rng([run.seed, epoch])  # the same in all processes
         part = run.seed * 1_000_003 + epoch + accelerator.process_index * 7_000_003
@@ -299,7 +313,7 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
             views = order.integers(run.table.views.shape[1], size=batch)
             mine = slice(accelerator.process_index, None, accelerator.num_processes)
             twins = order.integers(run.table.views.shape[1], size=batch)[mine] if run.model.twins else None
-            given = run.table.batch(chunk[mine], run.device, views=views[mine], twins=twins)
+            given = run.table.batch(chunk[mine], run.device, views=views[mine], twins=twins, kind=kind)
             with accelerator.autocast():
                 found = model(masked(given, run.text, run.model.rates, draw))
             loss = torch.stack([part.float() for part in found.values()]).sum()

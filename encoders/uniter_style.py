@@ -49,7 +49,7 @@ class UniterStyle(nn.Module):
         temperature: at the start; its inverse stays between 1 and 100.
         mlm, mrm, ntxent: weights of the losses; 0 turns one off.
         views: weight of the same contrast between two views of each picture, as in `encoders.capture.Capture`.
-        contrast_loss, item, item_text, global_token, skip, mask_words, mask_regions: as in `encoders.capture.Capture`.
+        contrast_loss, item, item_text, global_token, skip, mask_words, mask_regions, mask_items: as there.
 
     Raises:
         ValueError: values that do not fit together.
@@ -83,6 +83,7 @@ class UniterStyle(nn.Module):
         skip: str = "none",
         mask_words: float = 0.15,
         mask_regions: float = 0.15,
+        mask_items: float = 1.0,
     ) -> None:
         super().__init__()
         one_of("contrast_loss", contrast_loss, ("nt_xent", "info_nce"))
@@ -97,7 +98,7 @@ class UniterStyle(nn.Module):
             )
         self.weights = {"mlm": mlm, "mrm": mrm, "ntxent": ntxent, "views": views}
         self.twins = views > 0
-        self.rates = Rates(mask_words if mlm else 0.0, mask_regions if mrm else 0.0) if mlm or mrm else None
+        self.rates = Rates(mask_words if mlm else 0.0, mask_regions if mrm else 0.0, mask_items) if mlm or mrm else None
         self.contrast_loss, self.item, self.item_text, self.from_pca = contrast_loss, item, item_text, skip == "pca"
         self.initialised: list[nn.Parameter] = []  # weights that did not start at random: see `build`
         self.hide_words, self.hide_regions = hide_words, hide_regions
@@ -138,15 +139,13 @@ class UniterStyle(nn.Module):
             return found
         if batch.masked is None:
             raise ValueError("the batch has nothing masked, and the losses ask for it: see encoders.masking")
-        seen, read = self._both(
-            batch.masked.pictures, batch.boxes, batch.picture_mask, batch.masked.texts, batch.text_mask
-        )
+        part = batch.masked
+        seen, read = self._both(part.pictures, part.boxes, part.picture_mask, part.texts, part.text_mask)
         if self.weights["mlm"]:
-            found["mlm"] = self.weights["mlm"] * self.pretext.word_loss(read, batch.masked)
+            found["mlm"] = self.weights["mlm"] * self.pretext.word_loss(read, part)
         if self.weights["mrm"]:
-            asked = batch.masked.regions
-            wanted = batch.pictures[asked] * self.picture_entry.scale
-            found["mrm"] = self.weights["mrm"] * self.pretext.region_loss(seen[asked], wanted)
+            wanted = part.features * self.picture_entry.scale
+            found["mrm"] = self.weights["mrm"] * self.pretext.region_loss(seen[part.regions], wanted)
         return found
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,11 @@
-"""Text backbones by name: the packaged MiniLM, or any text model that transformers or sentence-transformers saved."""
+"""Text backbones by name: the packaged MiniLM, any text model that transformers or sentence-transformers saved, or a
+vocabulary of the training's own captions."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,12 @@ import torch
 from torch import Tensor
 
 from encoders.backbones.base import TextBackbone, TextTokens, weights_hash
+from encoders.backbones.vocabulary import VOCABULARY, Vocabulary
 from kg.errors import BadInput
 
 __all__ = ["text_backbone"]
 
 
-@lru_cache(maxsize=4)
 def text_backbone(
     name: str, *, places: int = 48, device: str = "cpu", tokenizer: str | None = None, depth: int | None = None
 ) -> TextBackbone:
@@ -25,15 +27,24 @@ def text_backbone(
 
     Args:
         name: "minilm" (all-MiniLM-L6-v2 of the package index), or the name or folder of a text model of transformers;
-            the folder of a sentence-transformers model will do.
+            the folder of a sentence-transformers model will do. "vocabulary": what `learn_vocabulary` wrote.
         places: most tokens of a text.
         device: of torch.
-        tokenizer: folder of a saved tokenizer, where it is not that of the model.
+        tokenizer: folder of a saved tokenizer, where it is not that of the model; of the vocabulary.
         depth: how many layers are used; 0: the embeddings alone. None: all of them.
 
     Raises:
-        BadInput: the model has no stack of BERT layers, or fewer than `depth`.
+        BadInput: the model has no stack of BERT layers, or fewer than `depth`; a vocabulary without its folder.
     """
+    if name != VOCABULARY:
+        return _loaded(name, places, device, tokenizer, depth)
+    if tokenizer is None or depth:
+        raise BadInput(f"text backbone {name!r}, depth {depth}: it has no layers, and a training learns it first")
+    return Vocabulary(tokenizer, places=places, device=device)
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, places: int, device: str, tokenizer: str | None, depth: int | None) -> TextBackbone:
     return _Hub(name, places, torch.device(device), tokenizer, depth)
 
 
@@ -46,9 +57,7 @@ def _location(name: str) -> str:
 
 
 class _Hub:
-    def __init__(
-        self, name: str, places: int, device: torch.device, tokenizer: str | None, depth: int | None
-    ) -> None:
+    def __init__(self, name: str, places: int, device: torch.device, tokenizer: str | None, depth: int | None) -> None:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
@@ -62,6 +71,7 @@ class _Hub:
         self.words: Tensor = self.model.get_input_embeddings().weight
         special = set(self.tokenizer.all_special_ids)
         self.vocabulary = torch.tensor([i for i in range(len(self.words)) if i not in special])
+        self._half: Any = None  # the model once more, in the precision of a training
         self.mask_id: int | None = self.tokenizer.mask_token_id
         self.places, self.width, self.device = places, self.model.config.hidden_size, device
         rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
@@ -84,7 +94,14 @@ class _Hub:
 
     @torch.no_grad()
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+        kind = self.device.type
+        if not torch.is_autocast_enabled(kind):
+            return self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+        # Nothing is trained here, so all of it may be in the lower precision, not only its products of matrices.
+        if self._half is None:
+            self._half = deepcopy(self.model).to(torch.get_autocast_dtype(kind))
+        with torch.autocast(kind, enabled=False):
+            return self._half(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
 
     def save_tokenizer(self, folder: Path) -> None:
         self.tokenizer.save_pretrained(folder)

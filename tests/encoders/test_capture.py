@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.capture import Capture
-from encoders.masking import IGNORED, Masked
+from encoders.masking import IGNORED, Masked, Rates
 from encoders.tables import Batch
 from encoders.uniter_style import UniterStyle
 from tests.encoders.batches import REGIONS, TEXT, WIDE, WORDS, Words, make_batch, with_masked
@@ -132,6 +132,18 @@ def test_what_is_hidden_does_not_reach_the_output(make: Any) -> None:
     other = replace(batch, pictures=changed, words=torch.where(asked, 4, batch.words))
     for before, after in zip(states, tokens_of(model, other), strict=True):
         assert torch.equal(before, after)
+
+
+def test_a_share_of_the_items_may_do() -> None:
+    batch = make_batch()
+    found = with_masked(batch, rates=Rates(0.15, 0.15, 0.5)).masked
+    assert found is not None
+    assert len(found.identity) == 4
+    rows = found.identity[:, 0]
+    assert torch.equal(found.boxes, batch.boxes[rows])
+    assert torch.equal(found.features, batch.pictures[rows][found.regions])
+    losses = capture(mask_items=0.5, loss_on="both")(with_masked(batch, rates=Rates(0.15, 0.15, 0.5)))
+    assert all(torch.isfinite(loss) for loss in losses.values())
 
 
 def tokens_of(model: Any, batch: Batch) -> tuple[Tensor, ...]:
