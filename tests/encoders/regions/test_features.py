@@ -160,6 +160,6 @@ def test_grid_is_the_same_share_of_every_picture() -> None:
 
 
 def test_no_such_detector(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="does not exist"):
+    with pytest.raises(NotFound, match="cannot be opened"):
         load_detector(tmp_path / "none")
     assert load_detector("grid").name == "grid"
