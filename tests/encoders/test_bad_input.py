@@ -114,7 +114,8 @@ def captured(items: list[TrainItem], features: Path, tmp_path_factory: pytest.Te
     """CAPTURE, as small as can be, with the grid as its detector."""
     folder = tmp_path_factory.mktemp("captured")
     config = load_config("capture", epochs=1)
-    config["picture"] |= {"size": 96, "regions": 3}
+    config["picture"] |= {"size": 96, "near": 128, "cells": 2}
+    config["detector"] = "grid"
     config["model"] |= {"width": 32, "hidden": 32, "dim": 32, "heads": 2}
     config["training"] |= {"batch": 16, "scenes": 0}
     (folder / "small.json").write_text(json.dumps(config), encoding="utf-8")
