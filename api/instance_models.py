@@ -34,7 +34,7 @@ class InstancesRequest(Model):
     )
     limit: int = Field(default=12, ge=1, le=MAX_BOXES, description="Regions proposed, at most")
     min_score: float = Field(
-        default=0.1, ge=0, le=1, allow_inf_nan=False, description="Smallest score of the detector for a region"
+        default=0.2, ge=0, le=1, allow_inf_nan=False, description="Smallest score of the detector for a region"
     )
     overlap: float = Field(
         default=0.6,

@@ -37,7 +37,7 @@ def instances(
     k: Annotated[int, typer.Option("-k", help="Products wanted for each instance")] = 5,
     limit: Annotated[int | None, typer.Option("--limit", help="Regions proposed, at most (default 12)")] = None,
     min_score: Annotated[
-        float | None, typer.Option("--min-score", help="Smallest score of the detector, 0 to 1 (default 0.1)")
+        float | None, typer.Option("--min-score", help="Smallest score of the detector, 0 to 1 (default 0.2)")
     ] = None,
     overlap: Annotated[
         float | None,

@@ -118,7 +118,7 @@ def test_regions_of_one_product_that_overlap_are_one(shop: Path, ask: Ask) -> No
     ground = image.getpixel((0, 0))
     image.paste(ground, (x + 40, y + 38, x + SIDE, y + 40))
     image.paste(ground, (x + 38, y + 38, x + 40, y + SIDE))
-    only = {"filters": {"max_price": 6}}
+    only = {"filters": {"max_price": 6}, "min_score": 0}
     [kept] = ask(image=data(image), **only).instances
     both = ask(image=data(image), overlap=1, **only)
     assert [instance.hits[0].product.id for instance in both.instances] == ["p0", "p0"]
