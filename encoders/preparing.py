@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
+from torch import Tensor
 
 from encoders.backbones import TextBackbone, picture_backbone
 from encoders.data import TrainItem
@@ -33,6 +34,7 @@ from kg.errors import BadInput, BadPicture, TooLarge
 __all__ = ["kept_tables", "masked", "prepare_detector", "prepare_mean", "prepare_table"]
 
 MEAN_OF = 512  # pictures are enough for a mean
+TOGETHER = 32  # texts in one pass
 
 
 @contextmanager
@@ -175,10 +177,7 @@ def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Ge
         ordinary[text.vocabulary.to(ordinary.device)] = True
         candidates = part.text_mask & ordinary[part.words]
         words, targets = mask_words(part.words, candidates, text.vocabulary, text.mask_id, rate=rates.words, draw=draw)
-        changed = (words != part.words).any(dim=1)
-        if changed.any():
-            texts = texts.clone()
-            texts[changed] = text.hidden(words[changed], part.text_mask[changed]).to(texts.dtype)
+        texts = _read_again(text, texts, part.text_mask, words, changed=(words != part.words).any(dim=1))
     pictures, regions = mask_regions(part.pictures, part.picture_mask, rate=rates.regions, draw=draw)
     return replace(
         batch,
@@ -194,6 +193,18 @@ def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Ge
             identity=part.identity,
         ),
     )
+
+
+def _read_again(text: TextBackbone, texts: Tensor, mask: Tensor, words: Tensor, *, changed: Tensor) -> Tensor:
+    """Tokens (B, T, V) of the frozen text model, new where the words have changed. Texts of like length share a pass:
+    less padding to compute."""
+    texts, lengths = texts.clone(), mask.sum(dim=1)
+    rows = changed.nonzero()[:, 0]
+    for some in rows[lengths[rows].argsort(stable=True)].split(TOGETHER):
+        longest = int(lengths[some].max())
+        found = text.hidden(words[some, :longest], mask[some, :longest])
+        texts[some, :longest] = found.to(texts.dtype)
+    return texts
 
 
 def _some(batch: Batch, share: float, draw: torch.Generator) -> Batch:
