@@ -136,7 +136,7 @@ class DualEncoder:
             BadInput: the encoder has no detector.
         """
         region_encoder(self)  # type: ignore[arg-type]
-        return self.look.detector.propose(images, limit=limit) if self.look.detector else []
+        return [found for rows in self._slices(len(images)) for found in self.look.propose(images[rows], limit=limit)]
 
     def encode_regions(
         self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]

@@ -14,7 +14,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from encoders.backbones import PictureBackbone, picture_backbone
-from encoders.features import FeatureCache, picture_tokens
+from encoders.features import FeatureCache, Recent, picture_tokens
+from encoders.protocol import Regions
 from encoders.regions.boxes import checked
 from encoders.regions.detector import Detector
 from encoders.regions.features import RegionTokens, Sight, window_tokens
@@ -53,6 +54,10 @@ class Look(Protocol):
         Raises:
             BadInput: a window that is empty, swapped, or outside its picture.
         """
+        ...
+
+    def propose(self, images: Sequence[Image], *, limit: int) -> list[Regions]:
+        """What the detector finds: at most `limit` regions of each picture; none without a detector."""
         ...
 
 
@@ -149,6 +154,9 @@ class _GridLook:
         seen = iter(self._tokens(list(cuts)))
         return [[next(seen) for _ in boxes] for boxes in rows]
 
+    def propose(self, images: Sequence[Image], *, limit: int) -> list[Regions]:
+        return self.detector.propose(images, limit=limit) if self.detector else []
+
     def _tokens(self, images: Sequence[Image]) -> list[RegionTokens]:
         tokens = picture_tokens(self.backbone, images, cache=self.cache, batch=self.batch)
         if self.with_global:
@@ -162,7 +170,7 @@ class _RegionLook:
     """The window pooled, and the regions in it, from one backbone pass a picture."""
 
     def __init__(self, sight: Sight, cache: FeatureCache | None, batch: int) -> None:
-        self.sight, self.cache, self.batch = sight, cache, batch
+        self.sight, self.cache, self.recent, self.batch = sight, cache, Recent(), batch
         self.backbone, self.detector, self.mean = sight.backbone, sight.detector, sight.mean
         self.places, self.width, self.fingerprint = sight.places, region_width(sight.backbone), sight.fingerprint
         self.side = 0  # the detector, or the near backbone, may look at more than the backbone
@@ -170,7 +178,17 @@ class _RegionLook:
     def see(
         self, images: Sequence[Image], windows: Sequence[NDArray[np.float32]] | None = None
     ) -> list[list[RegionTokens]]:
-        return window_tokens(self.sight, images, windows, cache=self.cache, batch=self.batch)
+        return window_tokens(self.sight, images, windows, cache=self.cache, recent=self.recent, batch=self.batch)
+
+    def propose(self, images: Sequence[Image], *, limit: int) -> list[Regions]:
+        """Where the detector reads the tokens that the windows are then pooled from, they are computed once."""
+        if self.detector is None:
+            return []
+        for backbone in (self.sight.near, self.backbone):
+            if backbone is not None and backbone.fingerprint == self.detector.backbone:
+                tokens = picture_tokens(backbone, images, cache=self.recent, batch=self.batch)
+                return self.detector.propose(images, limit=limit, tokens=tokens)
+        return self.detector.propose(images, limit=limit)
 
 
 def _cut(image: Image, box: NDArray[np.float32]) -> Image:

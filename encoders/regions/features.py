@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from encoders.backbones.base import PictureBackbone
-from encoders.features import FeatureCache, picture_tokens
+from encoders.features import FeatureCache, Recent, picture_tokens
 from encoders.regions.boxes import WHOLE, checked, encode, inside, pool, relative
 from encoders.regions.detector import Detector
 from encoders.regions.maps import feature_maps, region_width
@@ -103,6 +103,7 @@ def window_tokens(
     windows: Sequence[ArrayLike] | None = None,
     *,
     cache: FeatureCache | None = None,
+    recent: Recent | None = None,
     batch: int = 32,
 ) -> list[list[RegionTokens]]:
     """Tokens of each window of each picture, from one pass of a backbone, whatever the number of windows.
@@ -112,6 +113,7 @@ def window_tokens(
         images: RGB, of any size.
         windows: (N_i, 4) pixels for each picture; None: one window, the whole picture.
         cache: entries are known by the pixels, the sight and the window.
+        recent: the backbone's own tokens of the last pictures.
         batch: pictures in one backbone pass.
 
     Raises:
@@ -124,7 +126,7 @@ def window_tokens(
     found: list[list[RegionTokens]] = []
     for start in range(0, len(images), batch):
         part = slice(start, start + batch)
-        found += _batch(sight, images[part], asked[part], cache, batch)
+        found += _batch(sight, images[part], asked[part], cache, recent, batch)
     return found
 
 
@@ -143,6 +145,7 @@ def _batch(
     images: Sequence[Image],
     windows: Sequence[NDArray[np.float32]],
     cache: FeatureCache | None,
+    recent: Recent | None,
     batch: int,
 ) -> list[list[RegionTokens]]:
     keys = [_keys(sight, image, rows) for image, rows in zip(images, windows, strict=True)]
@@ -159,7 +162,7 @@ def _batch(
             continue
         backbone = sight.backbone if whole else sight.near or sight.backbone
         pictures = [images[i] for i in new]
-        tokens = picture_tokens(backbone, pictures, batch=batch)
+        tokens = picture_tokens(backbone, pictures, cache=recent, batch=batch)
         for i, token, proposed in zip(new, tokens, _proposals(sight, backbone, pictures, tokens), strict=True):
             maps = [part[0] for part in feature_maps(backbone, torch.from_numpy(token[None]).float())]
             mean = sight.mean

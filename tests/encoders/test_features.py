@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from encoders.backbones import picture_backbone, text_backbone
-from encoders.features import FeatureCache, picture_tokens, text_tokens
+from encoders.features import FeatureCache, Recent, picture_tokens, text_tokens
 
 Pictures = Callable[[int], list[Image.Image]]
 
@@ -75,3 +75,13 @@ def test_processes_share_it(tmp_path: Path) -> None:
         writer.join()
     found = FeatureCache.at(tmp_path, 1).get([n.to_bytes(32) for n in range(100)])
     assert [int(value) for value in found.values()] == list(range(100))
+
+
+def test_recent_keeps_the_last_and_gives_the_computed(pictures: Pictures) -> None:
+    backbone, recent = picture_backbone("efficientnet_lite0", size=96), Recent(4)
+    plain = picture_tokens(backbone, pictures(6))
+    assert (picture_tokens(backbone, pictures(6), cache=recent) == plain).all()
+    assert len(recent.entries) == 4
+    assert (picture_tokens(backbone, pictures(6)[::-1], cache=recent) == plain[::-1]).all()
+    recent.put({b"a": b"1"})
+    assert recent.get([b"a", b"b"]) == {b"a": b"1"}

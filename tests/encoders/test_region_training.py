@@ -159,6 +159,31 @@ def test_proposals(encoder: RegionEncoder, items: list[TrainItem]) -> None:
     assert [part.boxes.shape for part in found] == [(7, 4), (7, 4)]
 
 
+def test_regions_that_were_sought_are_encoded_from_the_same_pass(
+    items: list[TrainItem], features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(tmp_path, detector={"train": TINY}, training__scenes=0)
+    run(items, tmp_path / "out", features, config=config, epochs=1)
+    encoder = region_encoder(encoders.load(tmp_path / "out", device="cpu"))
+    images = [item.open_picture() for item in items[:6:2]]
+    near, passes = encoder.look.sight.near, []  # type: ignore[attr-defined]
+    real = near.tokens
+    monkeypatch.setattr(near, "tokens", lambda pixels: passes.append(len(pixels)) or real(pixels))
+    boxes = [np.array([[10, 10, 60, 70]], np.float32)] * 3
+    alone = encoder.encode_regions(images, boxes)
+    assert passes == [3]
+    again = encoders.load(tmp_path / "out", device="cpu")
+    assert isinstance(again, RegionEncoder)
+    found = again.propose(images, limit=5)
+    assert passes == [3, 3]
+    together = again.encode_regions(images, boxes)
+    assert passes == [3, 3]
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    for part, wanted in zip(found, encoder.detector.propose(images, limit=5), strict=True):  # type: ignore[attr-defined]
+        np.testing.assert_allclose(part.boxes, wanted.boxes, atol=1e-3)
+
+
 def test_items_by_sum_or_after_fusion(
     encoder: RegionEncoder, items: list[TrainItem], features: Path, tables: Path, whole: Path, tmp_path: Path
 ) -> None:
