@@ -37,28 +37,35 @@ __all__ = ["main", "measure"]
 PROTOCOLS: dict[int, Callable[[Path, Path | None, bool], Benchmark]] = {1: fashion, 2: rooms, 3: grocery}
 LATER = {4: "EGE-CMP (entity extraction is measured with it)"}
 QUICK_EPOCHS = 2
+QUICK_DETECTOR = {"scenes": {"number": 96, "held_out": 16}, "training": {"epochs": 4, "batch": 16}}
 
 
 def measure(
-    benchmark: Benchmark, config: str, seed: int, work: Path, epochs: int | None
+    benchmark: Benchmark, config: str, seed: int, work: Path, epochs: int | None, quick: bool = False
 ) -> tuple[TrainReport, Measured, float]:
     """Trains one encoder, or finds it trained, and measures it; the last is the seconds that the measuring took."""
-    folder = work / f"{benchmark.name}-{Path(config).stem}-{seed}"
+    name = Path(config).stem
+    folder = work / f"{benchmark.name}-{name}-{seed}"
+    chosen = load_config(config)
+    if quick and isinstance(chosen["detector"], dict):
+        chosen["detector"] = {"train": {**chosen["detector"]["train"], **QUICK_DETECTOR}}
+        config = str(work / f"{name}.json")
+        write_json(Path(config), chosen)
     report = train(
-        str(load_config(config)["encoder"]),
+        chosen["encoder"],
         benchmark.training,
         folder,
         seed=seed,
-        epochs=epochs,
+        epochs=QUICK_EPOCHS if quick else epochs,
         config=config,
         cache=work / "features",
         tables=work / "tables",
-        on_progress=lambda stage, done, total, figures: _say(f"{config} seed {seed} {stage}", done, total, figures),
+        on_progress=lambda stage, done, total, figures: _say(f"{name} seed {seed} {stage}", done, total, figures),
     )
     began = time.monotonic()
     measured = benchmark.measure(remembering(load(folder, cache=work / "features")))
     seconds = round(time.monotonic() - began, 1)
-    print(f"{config} seed {seed} measured in {seconds} s", flush=True)
+    print(f"{name} seed {seed} measured in {seconds} s", flush=True)
     return report, measured, seconds
 
 
@@ -69,7 +76,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         benchmark = PROTOCOLS[options.protocol](options.data, options.test_data, options.quick)
-        epochs = QUICK_EPOCHS if options.quick else options.epochs
         work = options.work / "quick" if options.quick else options.work
         budget: dict[str, Any] = {
             "protocol": options.protocol,
@@ -83,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs: dict[str, list[Measured]] = {}
         for config in budget["configs"]:
             for seed in range(options.seeds):
-                report, measured, seconds = measure(benchmark, config, seed, work, epochs)
+                report, measured, seconds = measure(benchmark, config, seed, work, options.epochs, options.quick)
                 runs.setdefault(config, []).append(measured)
                 budget["trainings"].append({"encoder": config, "seed": seed, **asdict(report), "measuring_s": seconds})
                 document = _document(budget, runs, benchmark.criterion)

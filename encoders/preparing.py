@@ -27,7 +27,7 @@ from encoders.masking import IGNORED, Masked, Rates, mask_regions, mask_words
 from encoders.regions.detector import Detector, load_detector
 from encoders.regions.features import mean_feature
 from encoders.regions.training import Progress as DetectorProgress
-from encoders.regions.training import train_detector
+from encoders.regions.training import complete, train_detector
 from encoders.tables import FACTS, Batch, TokenTable, build_table, open_table
 from kg.errors import BadInput, BadPicture, TooLarge
 
@@ -93,6 +93,7 @@ def prepare_detector(
     if picture["tokens"] in ("regions", "cells"):
         size = picture["near"] or picture["size"]
         settings["picture"] = {"backbone": picture["backbone"], "size": size, **settings.get("picture", {})}
+    settings = complete(settings)  # whatever a config leaves out: equal detectors have one name
     what = json.dumps([settings, [(item.id, item.key) for item in fit]], sort_keys=True)
     folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
     if accelerator.is_main_process and not folder.is_dir():

@@ -29,7 +29,7 @@ from encoders.regions.recall import recall
 from encoders.regions.scenes import Opener, Scene, scenes
 from kg.errors import BadInput
 
-__all__ = ["CONFIG", "TINY", "DetectorReport", "Progress", "fit", "train_detector"]
+__all__ = ["CONFIG", "TINY", "DetectorReport", "Progress", "complete", "fit", "train_detector"]
 
 Progress = Callable[[str, int, int, dict[str, float]], None]  # stage ("scenes", "detector"), done, total, figures
 LOG, METRICS = "training.jsonl", "metrics.json"
