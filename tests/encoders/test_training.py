@@ -10,6 +10,7 @@ import pytest
 import encoders
 from encoders.config import load_config
 from encoders.data import TrainItem
+from encoders.tables import TokenTable
 from encoders.training import TrainReport, train
 from kg.errors import BadInput, BadPicture, NotFound
 
@@ -138,3 +139,26 @@ def test_a_training_that_runs_away_is_stopped(items: list[TrainItem], features: 
     with pytest.raises(BadInput, match=r"epoch \d, loss .* must be finite"):
         run(items, tmp_path / "out", features, config=tmp_path / "wild.json")
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_each_epoch_takes_the_items_in_another_order(
+    items: list[TrainItem], features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The released loader of CAPTURE does not shuffle: its batches are the same ones in every epoch."""
+    real, steps = TokenTable.batch, []
+
+    def batch(self: TokenTable, rows: np.ndarray, device: str, **options: object) -> object:
+        if options:  # of the training; validation asks for the plain view
+            steps.append(set(rows.tolist()))
+        return real(self, rows, device, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TokenTable, "batch", batch)
+    config = load_config("clip_style_tiny")
+    config["training"]["batch"] = 16
+    (tmp_path / "my.json").write_text(json.dumps(config))
+    report = run(items, tmp_path / "out", features, epochs=2, config=tmp_path / "my.json")
+    each = report.train_items // 16
+    assert len(steps) == 2 * each
+    first, second = steps[:each], steps[each:]
+    assert sum(map(len, first)) == len(set.union(*first)) == 16 * each  # each item once
+    assert not any(one in second for one in first)
