@@ -26,9 +26,9 @@ Figures = dict[tuple[str, str], list[float]]  # (encoder, metric) → a value fo
 HEADLINES: dict[int, dict[str, str]] = {
     1: {
         "i2t/R@1": "picture → title R@1",
-        "i2t/R@10": "R@10",
+        "i2t/R@10": "picture → title R@10",
         "t2i/R@1": "title → picture R@1",
-        "t2i/R@10": "R@10",
+        "t2i/R@10": "title → picture R@10",
         "sample100/i2t/R@1": "sample-100, picture → title R@1",
         "sample100/t2i/R@1": "sample-100, title → picture R@1",
     },
@@ -44,10 +44,10 @@ HEADLINES: dict[int, dict[str, str]] = {
     },
     3: {
         "iconic+text/R@1": "iconic photo and text R@1",
-        "iconic+text/mAP@10": "mAP@10",
-        "iconic+text/cartons/R@1": "cartons R@1",
+        "iconic+text/mAP@10": "iconic photo and text mAP@10",
+        "iconic+text/cartons/R@1": "iconic photo and text, cartons R@1",
         "photos/R@1": "training photos R@1",
-        "photos/cartons/R@1": "cartons R@1",
+        "photos/cartons/R@1": "training photos, cartons R@1",
     },
 }
 PLOTTED = {
@@ -126,7 +126,7 @@ def _page(protocol: int, document: Document, figures: Figures, plots: Sequence[P
     lines += [f"Per cent, mean ± standard deviation over {seeds} seeds. Written by `benchmarks/quality_report.py`.", ""]
     facts = {k: v for k, v in budget.items() if k not in ("configs", "trainings", "machine", "protocol", "threads")}
     lines += [f"- {name}: {_fact(value)}" for name, value in facts.items()] + [""]
-    lines += _table(encoders, HEADLINES[protocol], figures)
+    lines += _table(encoders, HEADLINES[protocol], figures, ratio=True)
     if protocol == 2:
         heads = {f"room/{name}/{CRITERION}": name for name in ANSWERS}
         heads |= {f"room/by_{name}/{CRITERION}": f"gallery: {name}" for name in ("item", "picture", "text")}
@@ -155,14 +155,15 @@ def _page(protocol: int, document: Document, figures: Figures, plots: Sequence[P
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(encoders: Sequence[str], heads: Mapping[str, str], figures: Figures) -> list[str]:
-    """An encoder a row; the best mean of a column is bold; beside the first column, its ratio to the baseline."""
+def _table(encoders: Sequence[str], heads: Mapping[str, str], figures: Figures, *, ratio: bool = False) -> list[str]:
+    """An encoder a row; the best mean of a column is bold; with `ratio`, what the first column is above
+    the baseline."""
     shown = {metric: head for metric, head in heads.items() if any((e, metric) in figures for e in encoders)}
     if not shown:
         return []
     first = next(iter(shown))
     best = {m: max(statistics.mean(figures[e, m]) for e in encoders if (e, m) in figures) for m in shown}
-    base = figures.get((BASELINE, first))
+    base = figures.get((BASELINE, first)) if ratio else None
     lines = ["| encoder | " + " | ".join(shown.values()) + " |", "|---" * (1 + len(shown)) + "|"]
     for encoder in encoders:
         cells = []
@@ -232,7 +233,10 @@ def _bars(path: Path, places: Sequence[str], bars: Mapping[str, Sequence[Sequenc
         at = [place + (number - (len(bars) - 1) / 2) * height for place in range(len(places))]
         means = [statistics.mean(values) if values else 0.0 for values in groups]
         spreads = [_spread(values) for values in groups]
-        axes.barh(at, means, height * 0.92, xerr=spreads, label=name, color=COLOURS[number], error_kw={"capsize": 3})
+        several = any(len(values) > 1 for values in groups)
+        axes.barh(at, means, height * 0.92, label=name, color=COLOURS[number])
+        if several:
+            axes.errorbar(means, at, xerr=spreads, fmt="none", ecolor="black", elinewidth=1, capsize=3)
         for y, mean, spread, values in zip(at, means, spreads, groups, strict=True):
             if values:
                 axes.text(mean + spread, y, f" {mean:.1f}", va="center", fontsize=8)
