@@ -162,8 +162,9 @@ class Capture(nn.Module):
         self.pretext = Pretext(width, regions=picture_inside, words=words)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learned_temperature)
 
-    def start(self, pictures: Tensor, mask: Tensor) -> None:
-        """What training pictures (N, R, W), mask (N, R), tell before the first step."""
+    def start(self, pictures: Tensor, mask: Tensor, words: Tensor) -> None:
+        """What training pictures (N, R, W), mask (N, R), and the ids (M,) of all texts tell before the first step."""
+        self.pretext.start(words)
         self.picture_entry.start(pictures, mask)
         if self.from_pca:
             self.picture_head.start(self.picture_entry.whole(pictures, mask))

@@ -91,7 +91,7 @@ class ClipStyle(nn.Module):
         self.initialised: list[nn.Parameter] = []  # nothing starts from a trained model
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
 
-    def start(self, pictures: Tensor, mask: Tensor) -> None:
+    def start(self, pictures: Tensor, mask: Tensor, words: Tensor) -> None:
         """Nothing to learn before the first step."""
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -201,7 +201,7 @@ def _read_again(text: TextBackbone, texts: Tensor, mask: Tensor, words: Tensor, 
     less padding to compute."""
     texts, lengths = texts.clone(), mask.sum(dim=1)
     rows = changed.nonzero()[:, 0]
-    for some in rows[lengths[rows].argsort(stable=True)].split(TOGETHER):
+    for some in rows[lengths[rows].argsort(stable=True)].split(TOGETHER) if len(rows) else ():
         longest = int(lengths[some].max())
         found = text.hidden(words[some, :longest], mask[some, :longest])
         texts[some, :longest] = found.to(texts.dtype)

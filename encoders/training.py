@@ -59,8 +59,9 @@ class Trainable(Protocol):
     twins: bool
     initialised: list[nn.Parameter]
 
-    def start(self, pictures: Tensor, mask: Tensor) -> None:
-        """Called once before the first step, with tokens (N, R, W) and mask (N, R) of training pictures."""
+    def start(self, pictures: Tensor, mask: Tensor, words: Tensor) -> None:
+        """Called once before the first step, with tokens (N, R, W) and mask (N, R) of some training pictures, and the
+        ids (M,) of all words of the texts."""
         ...
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
@@ -282,9 +283,9 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
     settings, accelerator, out = run.settings, run.accelerator, run.out
     sample = run.fit[np.linspace(0, len(run.fit) - 1, min(len(run.fit), SAMPLE)).astype(np.int64)]
     first = run.table.batch(sample, "cpu")
-    run.model.start(first.pictures, first.picture_mask)
+    run.model.start(first.pictures, first.picture_mask, torch.from_numpy(np.unique(run.table.words)))
     model, optimiser = accelerator.prepare(
-        run.model, torch.optim.AdamW(groups(run.model, settings), lr=settings["rate"], betas=(0.9, 0.98))
+        run.model, torch.optim.AdamW(groups(run.model, settings), lr=settings["rate"], betas=(0.9, 0.98), fused=True)
     )
     factors = [group["factor"] for group in optimiser.param_groups]
     state: dict[str, Any] = {"epoch": 0, "best": {"epoch": 0, "metrics": {}, "model": {}}, "log": []}

@@ -176,6 +176,20 @@ def test_masked_losses_are_those_written_out(make: Any) -> None:
     assert float(found["mrm"]) == pytest.approx(2 * mrm, rel=1e-4)
 
 
+def test_only_words_of_the_texts_are_scored() -> None:
+    model, batch = capture(), with_masked(make_batch(), seed=3)
+    assert batch.masked is not None
+    known = batch.words.unique()
+    assert 4 < len(known) < len(Words().words)
+    words, _ = tokens_of(model, batch)
+    scores = model.pretext.word(words) @ Words().words[known].T
+    targets = [known.tolist().index(w) for row in batch.masked.words.tolist() for w in row if w != IGNORED]
+    model.start(batch.pictures, batch.picture_mask, batch.words)
+    model.picture_entry.scale.fill_(1)
+    wanted = torch.nn.functional.cross_entropy(scores, torch.tensor(targets))
+    torch.testing.assert_close(model(batch)["mlm"], wanted, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("make", MODELS)
 def test_padding_changes_nothing(make: Any) -> None:
     model, batch = make(), make_batch()
@@ -206,7 +220,7 @@ def test_padding_changes_nothing(make: Any) -> None:
 )
 def test_vectors_have_unit_length(model: Any) -> None:
     batch = make_batch()
-    model.start(batch.pictures, batch.picture_mask)
+    model.start(batch.pictures, batch.picture_mask, batch.words)
     fused = model.fused_vectors(batch.pictures, batch.boxes, batch.picture_mask, batch.texts, batch.text_mask)
     for vectors in (*model.vectors(batch), *fused):
         assert vectors.shape == (8, 16)
@@ -260,7 +274,7 @@ def test_the_skip_starts_as_principal_components() -> None:
     pictures = features[:, None].repeat(1, REGIONS, 1)
     mask = torch.ones(200, REGIONS).bool()
     model = capture(skip="pca")
-    model.start(pictures, mask)
+    model.start(pictures, mask, torch.arange(9))
     scaled = model.picture_entry.whole(pictures, mask)
     found = model.picture_head.skip(scaled)
     torch.testing.assert_close(found.mean(dim=0), torch.zeros(16), atol=1e-3, rtol=0)
@@ -273,7 +287,7 @@ def test_the_skip_starts_as_principal_components() -> None:
 def test_features_get_unit_mean_square() -> None:
     batch = make_batch()
     for model in (capture(), uniter()):
-        model.start(batch.pictures * 0.01, batch.picture_mask)
+        model.start(batch.pictures * 0.01, batch.picture_mask, batch.words)
         scaled = batch.pictures[batch.picture_mask] * 0.01 * model.picture_entry.scale
         assert float(scaled.square().mean()) == pytest.approx(1, rel=1e-3)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from encoders.masking import IGNORED, Rates, global_token, mask_regions, mask_words
-from tests.encoders.batches import CLS, MASK, ORDINARY, PAD, SEP, make_batch, with_masked
+from tests.encoders.batches import CLS, MASK, ORDINARY, PAD, SEP, Words, make_batch, with_masked
 
 
 def draw(seed: int = 0) -> torch.Generator:
@@ -139,6 +139,22 @@ def test_one_region_at_least() -> None:
     for seed in range(20):
         _, asked = mask_regions(torch.randn(2, 5, 3), torch.ones(2, 5).bool(), rate=1e-6, draw=draw(seed))
         assert asked.sum() == 1
+
+
+def test_texts_of_any_length_share_a_batch() -> None:
+    """Words that changed are read again, in passes of like length; the others keep their tokens."""
+    batch = make_batch(80)
+    text = Words()
+    for seed in range(3):
+        found = with_masked(batch, seed=seed, rates=Rates(0.05, 0.0)).masked
+        assert found is not None
+        draw_ = draw(seed)
+        ordinary = torch.isin(batch.words, ORDINARY)
+        masked, _ = mask_words(batch.words, batch.text_mask & ordinary, ORDINARY, MASK, rate=0.05, draw=draw_)
+        wanted = torch.where(
+            (masked != batch.words).any(dim=1)[:, None, None], text.hidden(masked, batch.text_mask), batch.texts
+        )
+        assert torch.equal(found.texts[batch.text_mask], wanted[batch.text_mask])
 
 
 def test_the_frozen_text_model_reads_the_masked_words() -> None:
