@@ -17,7 +17,7 @@ from PIL import Image
 from encoders.regions.backdrops import backdrop
 from encoders.regions.boxes import iou
 from encoders.regions.foreground import Cutout, cutout, rectangle
-from kg.errors import BadInput
+from kg.errors import BadInput, BadPicture, TooLarge
 
 __all__ = ["LABELS", "Opener", "Scene", "compose", "scenes"]
 
@@ -65,7 +65,8 @@ def scenes(
 ) -> Iterator[Scene]:
     """Composes scenes of 2 to 6 products, as many as the queries of Product1M have (`LABELS`).
 
-    Every product comes up equally often: they are dealt from a shuffled deck. The same arguments give the same scenes.
+    Every product comes up equally often: they are dealt from a shuffled deck. Pictures that cannot be read are left
+    out. The same arguments give the same scenes.
 
     Args:
         sources: cut-outs, or functions that open pictures of single products.
@@ -166,14 +167,21 @@ def compose(
 def _cut(source: Cutout | Opener, rectangles: bool) -> Cutout | None:
     if isinstance(source, Cutout):
         return source
-    image = source()
-    return cutout(image) or (rectangle(image) if rectangles else None)
+    image = _opened(source)
+    return None if image is None else cutout(image) or (rectangle(image) if rectangles else None)
+
+
+def _opened(source: Opener) -> Image.Image | None:
+    try:
+        return source()
+    except (BadPicture, TooLarge):  # one in a catalogue must not end a training; its items are named there
+        return None
 
 
 def _mostly_uncut(sources: Sequence[Cutout | Opener], looked_at: int = 40) -> bool:
     openers = [source for source in sources if not isinstance(source, Cutout)]
-    some = openers[:: max(1, len(openers) // looked_at)]
-    return bool(some) and sum(cutout(source()) is None for source in some) > len(some) / 2
+    some = [image for source in openers[:: max(1, len(openers) // looked_at)] if (image := _opened(source))]
+    return bool(some) and sum(cutout(image) is None for image in some) > len(some) / 2
 
 
 def _deck(number: int, rng: np.random.Generator) -> Iterator[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +29,7 @@ from encoders.regions.maps import feature_maps
 from encoders.regions.proposals import ProposalNetwork, Targets, assign, build, proposal_loss, regions_of
 from encoders.regions.recall import recall
 from encoders.regions.scenes import Opener, Scene, scenes
-from kg.errors import BadInput
+from kg.errors import BadInput, BadPicture, TooLarge
 
 __all__ = ["CONFIG", "TINY", "DetectorReport", "Progress", "complete", "fit", "train_detector"]
 
@@ -130,10 +132,13 @@ def train_detector(
     seconds["validation"] = round(time.monotonic() - began, 1)
     weights = network.state_dict()
     report = DetectorReport(str(out), checkpoint.fingerprint(chosen, weights), metrics, len(learned), seconds)
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_text(out / LOG, "".join(json.dumps(line) + "\n" for line in log))
-    checkpoint.write_text(out / METRICS, json.dumps(asdict(report), indent=1))
-    checkpoint.write(out, chosen, weights)
+    new = out.absolute().with_name(f"{out.absolute().name}.{os.getpid()}.new")
+    shutil.rmtree(new, ignore_errors=True)  # of a process that was killed
+    new.mkdir(parents=True)
+    checkpoint.write_text(new / LOG, "".join(json.dumps(line) + "\n" for line in log))
+    checkpoint.write_text(new / METRICS, json.dumps(asdict(report), indent=1))
+    checkpoint.write(new, chosen, weights)
+    _put(new, out)
     return report
 
 
@@ -272,8 +277,23 @@ def _signature(config: Mapping[str, Any], seed: int, openers: Sequence[Cutout | 
     """Of the training: its config, and what it learns from, by some hundred pictures of it."""
     digest = hashlib.sha256(f"{json.dumps(config, sort_keys=True)} {seed} {len(openers)}".encode())
     for source in openers[:: max(1, len(openers) // 200)]:
-        digest.update(source.pixels.tobytes() if isinstance(source, Cutout) else source().tobytes())
+        try:
+            digest.update(source.pixels.tobytes() if isinstance(source, Cutout) else source().tobytes())
+        except (BadPicture, TooLarge):  # no scene will show it
+            digest.update(b"unreadable")
     return digest.hexdigest()
+
+
+def _put(new: Path, out: Path) -> None:
+    """The finished folder in its place at once; over an older one file by file, the config first away and last there:
+    whenever this is cut short, nothing half can be taken for whole."""
+    try:
+        os.rename(new, out)
+    except OSError:  # there is one
+        (out / checkpoint.CONFIG).unlink(missing_ok=True)
+        for path in sorted(new.iterdir(), key=lambda path: path.name == checkpoint.CONFIG):
+            os.replace(path, out / path.name)
+        new.rmdir()
 
 
 def _finished(out: Path, signature: str) -> DetectorReport | None:

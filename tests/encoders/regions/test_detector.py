@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from encoders.regions.features import region_tokens
 from encoders.regions.foreground import Cutout
 from encoders.regions.scenes import Opener, scenes
 from encoders.regions.training import TINY, complete
-from kg.errors import BadInput, EncoderMismatch, NotFound
+from kg.errors import BadInput, BadPicture, EncoderMismatch, NotFound
 from tests.encoders.regions.conftest import product
 
 QUICK = {
@@ -239,3 +241,51 @@ def test_boxes_are_those_that_the_model_says(hub: Path, openers: list[Opener]) -
     (regions,) = load_detector(hub, device="cpu").propose([picture], limit=1)
     np.testing.assert_allclose(regions.boxes[0], wanted, atol=0.05)
     assert regions.scores[0] == pytest.approx(scores.max().item(), abs=1e-4)
+
+
+SHORT = {**QUICK, "scenes": {"number": 8, "held_out": 2}, "training": {"epochs": 1, "batch": 8}}
+
+
+def test_a_picture_that_cannot_be_read_ends_no_training(tmp_path: Path) -> None:
+    def broken() -> Image.Image:
+        raise BadPicture("not a picture")
+
+    some: list[Opener] = [lambda n=n: product(n) for n in range(6)]  # type: ignore[misc]
+    report = train_detector([*some, broken], tmp_path / "own", config=SHORT, device="cpu")
+    assert report.scenes == 8
+    assert train_detector([*some, broken], tmp_path / "own", config=SHORT, device="cpu").unchanged
+
+
+@pytest.mark.parametrize("at", ["config.json", "model.safetensors", "fingerprint"])
+def test_what_is_cut_short_is_not_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """Killed while it writes: the first time nothing is there; over another training its folder is no detector."""
+    some: list[Opener] = [lambda n=n: product(n) for n in range(6)]  # type: ignore[misc]
+    folder, replace, other = tmp_path / "own", os.replace, {**SHORT, "network": {"width": 16}}
+
+    def killed(source: str | Path, target: str | Path) -> None:
+        if Path(target).name == at:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    def train(config: dict[str, Any]) -> DetectorReport:
+        return train_detector(some, folder, config=config, device="cpu")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(SHORT)
+    assert not folder.exists()
+    first = train(SHORT)
+    moves = []
+    with monkeypatch.context() as patch:
+
+        def late(source: str | Path, target: str | Path) -> None:
+            moves.append(Path(target).parent == folder)
+            killed(source, target) if moves[-1] else replace(source, target)
+
+        patch.setattr(os, "replace", late)
+        with pytest.raises(KeyboardInterrupt):
+            train(other)
+    again = train(SHORT)
+    assert (again.fingerprint, again.unchanged) == (first.fingerprint, False)
+    assert load_detector(folder, device="cpu").fingerprint == first.fingerprint

@@ -7,7 +7,7 @@ from PIL import Image
 from encoders.regions.boxes import iou
 from encoders.regions.foreground import Cutout
 from encoders.regions.scenes import CAP, LABELS, Opener, Scene, compose, scenes
-from kg.errors import BadInput
+from kg.errors import BadInput, BadPicture
 from tests.encoders.regions.conftest import pattern, product
 
 
@@ -146,3 +146,13 @@ def test_odd_shapes_are_pasted(shape: tuple[int, int]) -> None:
     for seed in range(5):
         scene = compose([Cutout(pixels), flat(1)], np.random.default_rng(seed), size=96)
         assert len(scene.boxes) == 2
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(openers: list[Opener]) -> None:
+    def broken() -> Image.Image:
+        raise BadPicture("not a picture")
+
+    found = list(scenes([broken, *openers[:6], broken], number=12, size=96, seed=2))
+    assert {int(member) for scene in found for member in scene.members} == set(range(1, 7))
+    with pytest.raises(BadInput, match="0 of 2 pictures"):
+        list(scenes([broken, broken], number=1, size=96))
