@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _tsv(path: Path) -> Iterator[Entry]:
         for number, raw in lines:
             if not raw.strip():
                 continue
-            cells = raw.rstrip(b"\r\n").split(b"\t", 6)
+            cells = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).rstrip(b"\r\n").split(b"\t", 6)
             # A quoted title may hold line breaks: it ends with the quote that has no pair.
             while len(cells) == 7 and cells[6].startswith(b'"') and cells[6].count(b'"') % 2:
                 following = next(lines, None)
@@ -172,7 +173,7 @@ def _of_entry(value: bytes) -> PictureRegions:
         raise BadRecord("entry", repr(value[:8]), rule)
     try:
         entry = msgpack.unpackb(value, object_hook=_unpack, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException, TypeError) as error:
+    except (ValueError, msgpack.UnpackException, TypeError, LookupError) as error:
         raise BadRecord("entry", repr(value[:16]), f"not msgpack with plain arrays: {error}") from error
     if not isinstance(entry, list) or len(entry) != 7:
         raise BadRecord(
@@ -181,7 +182,11 @@ def _of_entry(value: bytes) -> PictureRegions:
     features, boxes, count, height, width, name, title = entry
     if not (isinstance(features, np.ndarray) and isinstance(boxes, np.ndarray)):
         raise BadRecord("entry", name, "features and boxes are not arrays")
-    return _checked(str(name), str(title), width, height, count, boxes.ravel(), features.ravel())
+    try:  # older msgpack writes texts as bytes
+        name, title = (word.decode() if isinstance(word, bytes) else str(word) for word in (name, title))
+    except UnicodeDecodeError as error:
+        raise BadRecord("entry", repr(entry[5:])[:80], f"not valid UTF-8: {error.reason}") from error
+    return _checked(name, title, width, height, count, boxes.ravel(), features.ravel())
 
 
 def _checked(
@@ -189,7 +194,7 @@ def _checked(
 ) -> PictureRegions:
     try:
         width, height, count = int(width), int(height), int(count)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRecord("size", [width, height, count], "image_w, image_h and num_boxes are whole numbers") from error
     if not name or min(width, height, count) < 1:
         raise BadRecord("size", [name, width, height, count], "an image_id, a picture and a box are needed")
@@ -217,7 +222,10 @@ def _unpack(value: dict[Any, Any]) -> Any:
     found = {key.decode() if isinstance(key, bytes) else key: inner for key, inner in value.items()}
     if "nd" not in found:
         return found
-    kind = np.dtype(found["type"] if isinstance(found["type"], str) else bytes(found["type"]).decode())
+    name = found["type"]
+    if not isinstance(name, str | bytes):  # bytes(a number) would ask for that much memory
+        raise ValueError(f"an array of {name!r:.40}")
+    kind = np.dtype(name if isinstance(name, str) else name.decode())
     if kind.kind not in "fiu":
         raise ValueError(f"an array of {kind}")
     values = np.frombuffer(found["data"], kind)

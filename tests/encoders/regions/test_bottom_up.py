@@ -137,3 +137,34 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "a.lmdb").write_bytes(b"no database")
     with pytest.raises(BadInput, match="is not LMDB"):
         list(read_bottom_up(tmp_path / "a.lmdb"))
+
+
+ARRAY = {"nd": True, "type": "<f4", "shape": [1, 2048], "data": bytes(8192)}
+BOXES = {"nd": True, "type": "<f4", "shape": [1, 4], "data": np.array([0, 0, 5, 5], "<f4").tobytes()}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        [{"nd": True}, BOXES, 1, 10, 10, "1", "t"],
+        [{"nd": True, "type": "<f4", "shape": [1]}, BOXES, 1, 10, 10, "1", "t"],
+        [{"nd": False, "type": "<f4", "data": b""}, BOXES, 1, 10, 10, "1", "t"],
+        [ARRAY | {"type": 1 << 45}, BOXES, 1, 10, 10, "1", "t"],
+        [ARRAY, BOXES, 1, 10, float("inf"), "1", "t"],
+        [ARRAY, BOXES, 1, 10, 10, b"\xff", "t"],
+    ],
+)
+def test_entries_that_lack_or_overstate_something(tmp_path: Path, entry: list[object]) -> None:
+    with lmdb.open(str(tmp_path / "a"), subdir=False, map_size=1 << 22) as env, env.begin(write=True) as tx:
+        tx.put(b"00000000", msgpack.packb(entry))
+        tx.put(b"00000001", msgpack.packb([ARRAY, BOXES, 1, 10, 10, b"7", "面霜".encode()]))
+    bad: list[int] = []
+    found = [one for _, one in read_bottom_up(tmp_path / "a", lambda number, error: bad.append(number))]
+    assert bad == [1]
+    assert [(one.id, one.title) for one in found] == [("7", "面霜")]
+
+
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
+    write_bottom_up(tmp_path / "a.tsv", PICTURES[:1])
+    (tmp_path / "a.tsv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.tsv").read_bytes())
+    assert [one.id for _, one in read_bottom_up(tmp_path / "a.tsv")] == ["1"]
