@@ -73,7 +73,7 @@ def product1m(ranked: Lists, labels: Lists, gallery: Mapping[str, str], *, ns: S
                 if lacking
                 else f"query {query!r} has no label"
             )
-        for n in ns:
+        for n in dict.fromkeys(ns):
             totals.update(_one(found, units, sizes, n))
     return {name: 100 * value / len(labels) for name, value in totals.items()}
 

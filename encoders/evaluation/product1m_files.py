@@ -91,7 +91,8 @@ def write_submission(path: Path, ranked: Mapping[str, Sequence[str]]) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for query, items in ranked.items():
             line = ",".join([query, *items[:PLACES]])
-            if not items or _cells(line) != [query, *items[:PLACES]]:
+            cells = [query, *items[:PLACES]]
+            if not items or not all(cells) or "\r" in line or _cells(line) != cells:
                 raise BadInput(f"query {query!r}, {len(items)} items: at least one, and ids without commas and spaces")
             file.write(line + "\n")
 
@@ -112,7 +113,7 @@ def read_submission(path: Path) -> dict[str, list[str]]:
         if not raw.strip():
             continue
         try:
-            query, *items = _cells(raw.decode())
+            query, *items = _cells(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             raise BadRecord("line", repr(raw[:80])[2:-1], f"not valid UTF-8 ({path}, line {number})") from error
         if not items or not all([query, *items]):

@@ -121,6 +121,8 @@ def _parse(raw: bytes, *, first: bool) -> Listing1M:
     labels = tuple(label.strip() for label in joined.split(LABELS)) if joined else ()
     if not all(labels):
         raise BadRecord("labels", joined, f"an empty label between {LABELS}")
+    if labels and labels[0].startswith(("http://", "https://")):
+        raise BadRecord("labels", joined, f"a URL in their place: the title may hold {BETWEEN}")
     if len(fields) == 2:
         return Listing1M(fields[0], "", labels=labels)
     return Listing1M(fields[0], fields[1], (fields[2], fields[3]), labels)

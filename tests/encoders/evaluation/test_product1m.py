@@ -182,6 +182,10 @@ def test_places_start_at_one() -> None:
         product1m({"q": ["a1"]}, {"q": ["a"]}, GALLERY, ns=(0,))
 
 
+def test_a_place_named_twice_counts_once() -> None:
+    assert product1m({"q": ["g"]}, {"q": ["a"]}, {"g": "a"}, ns=(1, 1))["p1m_script/mAP@1"] == 100
+
+
 def test_qrels_hold_every_item_of_the_labels() -> None:
     qrels = qrels_of({"q": ["b", "c", "b"]}, GALLERY)
     assert qrels == {"q": {"b1": 1, "b2": 1, "c1": 1}}

@@ -60,7 +60,10 @@ def test_a_submission_holds_a_hundred(tmp_path: Path) -> None:
     assert found["q"][99] == "99"
 
 
-@pytest.mark.parametrize("ranked", [{"q": []}, {"q": ["a,b"]}, {"q ": ["a"]}, {"q": ["a\n"]}])
+@pytest.mark.parametrize(
+    "ranked",
+    [{"q": []}, {"q": ["a,b"]}, {"q ": ["a"]}, {"q": ["a\n"]}, {"q": ["a\rb"]}, {"": ["a"]}, {"q": ["a", ""]}],
+)
 def test_what_a_submission_cannot_hold(tmp_path: Path, ranked: dict[str, list[str]]) -> None:
     with pytest.raises(BadInput, match="at least one"):
         write_submission(tmp_path / "s.txt", ranked)
@@ -74,6 +77,11 @@ def test_broken_submissions(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "s.txt").write_bytes(content)
     with pytest.raises(BadRecord, match=says):
         read_submission(tmp_path / "s.txt")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_query(tmp_path: Path) -> None:
+    (tmp_path / "s.txt").write_bytes(b"\xef\xbb\xbfq1,a,b\r\nq2,c\r\n")
+    assert read_submission(tmp_path / "s.txt") == {"q1": ["a", "b"], "q2": ["c"]}
 
 
 def test_what_cannot_be_judged_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

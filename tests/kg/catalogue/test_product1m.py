@@ -98,3 +98,9 @@ def test_other_text_tables_are_still_csv(tmp_path: Path) -> None:
     path = write(tmp_path / "b.txt", SET + "nonsense\n")
     assert len(list(read_rows(path, lambda line, error: bad.append(line)))) == 1
     assert bad == [2]
+
+
+def test_a_title_with_the_mark_between_fields_is_not_taken_for_labels(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("1 ##### hand#####cream ##### https://a/1.jpg ##### https://b/1.jpg\n")
+    with pytest.raises(BadRecord, match="the title may hold #####"):
+        list(read_product1m(tmp_path / "train.txt"))
