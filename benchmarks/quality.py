@@ -46,6 +46,7 @@ def measure(
     """Trains one encoder, or finds it trained, and measures it; the last is the seconds that the measuring took."""
     name = Path(config).stem
     folder = work / f"{benchmark.name}-{name}-{seed}"
+    config = _changed(config, benchmark)
     chosen = load_config(config)
     if quick and isinstance(chosen["detector"], dict):
         chosen["detector"] = {"train": {**chosen["detector"]["train"], **QUICK_DETECTOR}}
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
             "quick": options.quick,
             "threads": torch.get_num_threads(),
             **benchmark.facts,
-            "configs": {config: load_config(config) for config in options.encoders.split(",")},
+            "configs": {config: load_config(_changed(config, benchmark)) for config in options.encoders.split(",")},
             "trainings": [],
             "machine": machine(),
         }
@@ -102,6 +103,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print_results(document)
     return 0
+
+
+def _changed(config: str, benchmark: Benchmark) -> str:
+    """The config as this protocol trains it. One whose tokens are a detector's regions keeps its detector."""
+    kept = load_config(config)["picture"]["tokens"] == "regions"
+    return "+".join([config, *(change for change in benchmark.changes if not (kept and change == "no_detector"))])
 
 
 def _document(budget: dict[str, Any], runs: dict[str, list[Measured]], criterion: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quality_answers import answer, methods, pictures, score, see
+from benchmarks.quality_answers import answer, methods, pictures, score, see, unit
 from benchmarks.quality_choice import Found, Measured, Way
 from encoders import Encoder
 from encoders.data import Split, TrainItem, split_of
@@ -24,6 +24,8 @@ from kg.records import Product, content_hash
 
 __all__ = ["Benchmark", "fashion", "grocery", "item_of", "kept", "products_of"]
 
+ONE_PRODUCT = ("no_scenes", "no_detector")  # photos of one product: nothing to find in them, nothing to compose
+WEIGHTS = (1.0, 0.3, 3.0)  # of a text beside its picture
 QUICK = 10  # one key in ten
 SAMPLES = 5  # seeds of sample-100
 READER = Pictures(cache=Path("build/pictures"))  # the sets lie in zip files: nothing is fetched, nothing cached
@@ -38,6 +40,7 @@ class Benchmark:
         measure: an encoder's figures.
         facts: for the budget: protocol, split, text template, sizes.
         criterion: metric on validation that chooses between the ways to answer.
+        changes: to every encoder's config, alike for all (encoders/configs/ablations.json).
     """
 
     name: str
@@ -45,6 +48,7 @@ class Benchmark:
     measure: Callable[[Encoder], Measured]
     facts: dict[str, Any] = field(default_factory=dict)
     criterion: str = ""
+    changes: tuple[str, ...] = ()
 
 
 def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
@@ -83,6 +87,7 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
             "test items": len(tested),
             "sample-100": f"1,000 queries, 100 negatives of the same cat3, {SAMPLES} seeds",
         },
+        changes=ONE_PRODUCT,
     )
 
 
@@ -111,11 +116,12 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         photos = see(encoder, [*val, *queries])
         names, said = np.array(list(classes)), [item.text for item in iconic]
         ways: dict[Way, Found] = {}
-        for question, vectors, keys in (
-            ("iconic+text", encoder.encode_items([item.open_picture() for item in iconic], said), names),
-            ("iconic", pictures(encoder, iconic), names),
-            ("text", encoder.encode_texts(said), names),
-            ("photos", pictures(encoder, gallery), np.array([item.key for item in gallery])),
+        drawn, read = pictures(encoder, iconic), encoder.encode_texts(said)
+        for question, weight, vectors, keys in (
+            *(("iconic+text", weight, unit(drawn + weight * read), names) for weight in WEIGHTS),
+            ("iconic", 0.0, drawn, names),
+            ("text", 0.0, read, names),
+            ("photos", 0.0, pictures(encoder, gallery), np.array([item.key for item in gallery])),
         ):
             relevant = wanted[:, None] == keys
             there = relevant.any(axis=1)
@@ -128,7 +134,9 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
                     return same_product(table[rows], relevant[rows]) if rows.any() else {}
 
                 carton = {f"cartons/{name}": v for name, v in judged(there & tested & cartons).items()}
-                ways[Way(question, method, limit)] = Found(judged(there & tested) | carton, judged(there & ~tested))
+                ways[Way(question, method, limit, weight=weight)] = Found(
+                    judged(there & tested) | carton, judged(there & ~tested)
+                )
         return Measured(ways)
 
     return Benchmark(
@@ -144,6 +152,7 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
             "galleries": {"iconic": len(iconic), "photos": len(gallery)},
         },
         criterion="mAP@10",
+        changes=ONE_PRODUCT,
     )
 
 
