@@ -53,11 +53,13 @@ def proposed(encoder: Encoder, image: Image, *, limit: int, min_score: float) ->
     if image.getcolors(1):  # there is one colour, at most
         return []
     [found] = seer.propose([image], limit=limit)
-    return [
+    regions = [
         Region(_box(box), round(float(score), 6))
         for box, score in zip(found.boxes, found.scores, strict=True)
         if score >= min_score
     ]
+    # In a line of pixels a box may be so thin that nothing is left of it when it is rounded.
+    return [one for one in regions if one.box[0] < one.box[2] and one.box[1] < one.box[3]]
 
 
 def whole(image: Image) -> Region:

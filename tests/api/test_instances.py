@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from api.instance_models import InstancesReply, InstancesRequest
 from api.instances import search_instances
 from api.models import SearchRequest
+from api.regions import Region, proposed
 from api.search import Searcher
 from encoders import load
+from encoders.protocol import Regions
 from kg.errors import BadInput, NotFound
 from kg.regions import region_id
 from kg.stores import Stores
 from tests.api.scenes import SIDE, data, fill, scene
 from tests.api.test_search import embed
 from tests.shop import put
+from tests.tiny_encoder import TinyEncoder
 
 Ask = Callable[..., InstancesReply]
 
@@ -139,6 +143,20 @@ def test_the_detector_is_bounded(shop: Path, ask: Ask) -> None:
     assert len(ask(image=data(image), limit=2).instances) == 2
     [alone] = ask(image=data(image), min_score=1).instances
     assert (alone.box, alone.score) == ((0, 0, 400, 120), None)
+
+
+class Thin(TinyEncoder):
+    """Its detector finds less than a hundredth of a pixel, and something."""
+
+    def propose(self, images: Sequence[Image.Image], *, limit: int = 36) -> list[Regions]:
+        boxes = np.array([[0.001, 5, 0.004, 90], [0, 10, 1, 60]], np.float32)
+        return [Regions(boxes, np.array([0.9, 0.8], np.float32)) for _ in images]
+
+
+def test_what_rounding_leaves_nothing_of_is_not_proposed() -> None:
+    image = Image.new("RGB", (1, 100), "red")
+    image.putpixel((0, 0), (0, 0, 0))
+    assert proposed(Thin(detector=True), image, limit=5, min_score=0) == [Region((0, 10, 1, 60), 0.8)]
 
 
 def test_a_picture_of_one_colour_is_one_instance(shop: Path, ask: Ask) -> None:
