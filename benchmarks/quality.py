@@ -134,13 +134,20 @@ def _say(stage: str, done: int, total: int, figures: dict[str, float]) -> None:
     print(f"{stage} {done}/{total} " + " ".join(f"{name}={value:.3f}" for name, value in figures.items()), flush=True)
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: at least 1")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set: tables and images.zip")
     parser.add_argument("--test-data", type=Path, help="folder of the same layout whose rows are all test")
     parser.add_argument("--protocol", type=int, choices=(1, 2, 3, 4), required=True)
     parser.add_argument("--encoders", default="clip_style", help="training configs, by name or path, comma between")
-    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
+    parser.add_argument("--seeds", type=_count, default=1, help="how many, from 0")
     parser.add_argument("--epochs", type=int, help="instead of the configs'")
     parser.add_argument("--quick", action="store_true", help="a tenth of the items, two epochs: does it run at all?")
     parser.add_argument("--work", type=Path, default=Path("build/quality"), help="checkpoints and feature cache")

@@ -20,6 +20,7 @@ from encoders.evaluation.protocols import cross_modal, same_product, sampled
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.pictures import Pictures
 from kg.catalogue.readers import read_rows
+from kg.errors import BadInput
 from kg.records import Product, content_hash
 
 __all__ = ["Benchmark", "fashion", "grocery", "item_of", "kept", "products_of"]
@@ -92,7 +93,11 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
 
 
 def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
-    """Protocol 3: a shop photo to its product. Galleries: iconic photo and text of each class; all training photos."""
+    """Protocol 3: a shop photo to its product. Galleries: iconic photo and text of each class; all training photos.
+
+    Raises:
+        BadInput: a photo of a class that is not known.
+    """
     classes = {p.id: (data, p) for p in products_of(data, "classes.csv", "grocerystore-classes")}
     photos = list(products_of(data, "images.csv", "grocerystore", split="split"))
     if quick:
@@ -100,11 +105,19 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     if test_data and (test_data / "classes.csv").is_file():
         classes |= {p.id: (test_data, p) for p in products_of(test_data, "classes.csv", "grocerystore-classes")}
     texts = {key: p.text for key, (_, p) in classes.items()}
+
+    def known(folder: Path, photos: Sequence[Product]) -> None:
+        if strange := [p for p in photos if p.identity not in texts]:
+            raise BadInput(f"{folder}/images.csv: {strange[0].id!r} is of class {strange[0].identity!r}, of which "
+                           f"classes.csv knows nothing ({len(strange)} photos like it)")  # fmt: skip
+
+    known(data, photos)
     used = [item_of(data, p, texts[p.identity], _split(p)) for p in photos if _split(p) != "test"]
     iconic = [item_of(folder, p, texts[key]) for key, (folder, p) in classes.items()]
     asked = [(data, p) for p in photos if _split(p) == "test"]
     if test_data:
         asked = [(test_data, p) for p in products_of(test_data, "images.csv", "grocerystore")]
+        known(test_data, [p for _, p in asked])
         asked = [(folder, p) for folder, p in asked if not quick or kept(p.id)]
     queries = [item_of(folder, p, texts[p.identity]) for folder, p in asked]
     val = [item for item in used if item.part == "val"]
@@ -164,7 +177,13 @@ def products_of(folder: Path, table: str, columns: str | ColumnMap, **attributes
 
 
 def item_of(folder: Path, product: Product, text: str | None = None, split: Split | None = None) -> TrainItem:
-    """A listing to train on or to ask with; its picture lies in the folder's images.zip."""
+    """A listing to train on or to ask with; its picture lies in the folder's images.zip.
+
+    Raises:
+        BadInput: it has no picture.
+    """
+    if not product.pictures:
+        raise BadInput(f"{folder}: {product.id!r} has no picture")
     uri = READER.locate(folder / "images.zip", product.pictures[0].uri)
     opened = partial(READER.open, uri)
     return TrainItem(product.id, product.identity or product.id, product.title if text is None else text, opened, split)

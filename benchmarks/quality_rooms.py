@@ -57,7 +57,7 @@ def rooms(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     val = [room for room in own.asked if split_of(room.photo.key) == "val"]
     test = other.asked if other else [room for room in own.asked if split_of(room.photo.key) != "val"]
     if not test:
-        raise BadInput(f"{test_data or data} has no room to test on with a product of the gallery")
+        raise BadInput(f"{test_data or data} has no room to test on, with a picture and a product of the gallery")
     shown = [*gallery.values()]
 
     def measure(encoder: Encoder) -> Measured:
@@ -77,6 +77,7 @@ def rooms(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
             "test rooms": len(test),
             "val rooms": len(val),
             "rooms without a known product": used.skipped,
+            "rooms without a picture that can be read": used.unread,
             "products that are not in the gallery": used.unknown,
             "rooms with more products than places (each class has one place in mAR)": {
                 f"@{n}": crowded({room.photo.id: room.labels for room in test}, n) for n in NS
@@ -90,19 +91,27 @@ def rooms(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
 class _Rooms:
     asked: list[Room]
     skipped: int
+    unread: int
     unknown: int
 
 
 def _rooms(folder: Path, gallery: dict[str, TrainItem]) -> _Rooms:
-    found, skipped, unknown = [], 0, 0
+    found, skipped, unread, unknown = [], 0, 0, 0
     for product in products_of(folder, "rooms.csv", ColumnMap.parse(ROOMS)):
         wanted = [value for _, value in product.attributes]
         labels = tuple(label for label in wanted if label in gallery)
         unknown += len(wanted) - len(labels)
-        skipped += not labels
-        if labels:
-            found.append(Room(item_of(folder, product, product.title, "test"), product.title or "unknown", labels))
-    return _Rooms(found, skipped, unknown)
+        if not labels:
+            skipped += 1
+            continue
+        try:  # now, and not after an hour of training
+            photo = item_of(folder, product, product.title, "test")
+            photo.open_picture()
+        except (BadInput, OSError):
+            unread += 1
+            continue
+        found.append(Room(photo, product.title or "unknown", labels))
+    return _Rooms(found, skipped, unread, unknown)
 
 
 def _measure(encoder: Encoder, gallery: Sequence[TrainItem], val: Sequence[Room], test: Sequence[Room]) -> Measured:

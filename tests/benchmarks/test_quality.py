@@ -177,6 +177,29 @@ def test_rooms_are_split_and_counted(ikea_set: Path, tmp_path: Path) -> None:
         rooms(ikea_set, tmp_path, False)
 
 
+def test_a_room_whose_picture_is_missing_is_known_before_anything_is_trained(ikea_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes((ikea_set / "images.zip").read_bytes())
+    shared = {"room_type": "Kitchen", "product_ids": "red-green"}
+    files = {"a": "rooms/0.jpg", "b": "rooms/missing.jpg", "c": ""}
+    table(tmp_path / "rooms.csv", [{"file": file, "scene": name, **shared} for name, file in files.items()])
+    facts = rooms(ikea_set, tmp_path, False).facts
+    assert (facts["test rooms"], facts["rooms without a picture that can be read"]) == (1, 2)
+
+
+def test_a_photo_of_a_class_that_is_not_known(grocery_set: Path, tmp_path: Path) -> None:
+    row = {"file": "natural/x.jpg", "class_id": 99, "name": "Kiwi", "brand": "", "coarse": "Kiwi", "group": "Fruit"}
+    table(tmp_path / "images.csv", [row])
+    with pytest.raises(BadInput, match=r"'natural/x.jpg' is of class '99', of which classes.csv knows nothing"):
+        grocery(grocery_set, tmp_path, False)
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1"])
+def test_a_seed_at_least(tmp_path: Path, capsys: pytest.CaptureFixture[str], seeds: str) -> None:
+    with pytest.raises(SystemExit):
+        quality.main(["--data", str(tmp_path), "--protocol", "1", "--seeds", seeds])
+    assert f"{seeds}: at least 1" in capsys.readouterr().err
+
+
 def test_regions_find_what_the_whole_picture_hides(ikea_set: Path) -> None:
     measured = rooms(ikea_set, None, False).measure(TinyEncoder(detector=True))
     best = {way.method: found.test["p1m_script/mAP@10"]
