@@ -106,9 +106,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _changed(config: str, benchmark: Benchmark) -> str:
-    """The config as this protocol trains it. One whose tokens are a detector's regions keeps its detector."""
+    """The config as this protocol trains it: its own changes come last. One whose tokens are a detector's regions keeps
+    its detector."""
+    first, *own = [config] if Path(config).is_file() else config.split("+")
     kept = load_config(config)["picture"]["tokens"] == "regions"
-    return "+".join([config, *(change for change in benchmark.changes if not (kept and change == "no_detector"))])
+    changes = [change for change in benchmark.changes if not (kept and change == "no_detector")]
+    return "+".join([first, *changes, *own])
 
 
 def _document(budget: dict[str, Any], runs: dict[str, list[Measured]], criterion: str) -> dict[str, Any]:
