@@ -66,8 +66,10 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def write(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Weights first, config last: a folder with a config is whole."""
+    """Weights first, config last: a folder with a config is whole. The config of an older checkpoint goes before all:
+    whenever this is cut short, old and new are not taken for one."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).unlink(missing_ok=True)
     new = folder / f"{WEIGHTS}.new"
     save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, new)
     os.replace(new, folder / WEIGHTS)

@@ -138,6 +138,9 @@ def train_detector(
     checkpoint.write_text(new / LOG, "".join(json.dumps(line) + "\n" for line in log))
     checkpoint.write_text(new / METRICS, json.dumps(asdict(report), indent=1))
     checkpoint.write(new, chosen, weights)
+    if (done := _finished(out, signature)) is not None:  # another process was faster, and may be reading it
+        shutil.rmtree(new)
+        return done
     _put(new, out)
     return report
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import encoders
+from encoders import checkpoint
 from kg.errors import BadInput, BadSetting, EncoderMismatch, NotFound
 
 TEXTS = ["a red circle", "a blue cross of an uncommonly long description, cut nowhere", "", "a green square"] * 3
@@ -106,6 +107,22 @@ def test_missing_and_broken_weights(copy: Path) -> None:
         encoders.load(copy, device="cpu")
     (copy / "model.safetensors").unlink()
     with pytest.raises(NotFound, match="no whole encoder"):
+        encoders.load(copy, device="cpu")
+
+
+def test_one_that_is_cut_short_over_another_is_not_whole(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, weights = checkpoint.read(copy)
+    write = checkpoint.write_text
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "config.json":
+            raise KeyboardInterrupt
+        write(path, text)
+
+    monkeypatch.setattr(checkpoint, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.write(copy, config, {name: value + 1 for name, value in weights.items()})
+    with pytest.raises(NotFound, match="is no encoder"):
         encoders.load(copy, device="cpu")
 
 
