@@ -24,7 +24,8 @@ def draw_boxes(image: Image.Image, boxes: Sequence[tuple[int, Box]]) -> Image.Im
     for number, box in boxes:
         colour = COLOURS[(number - 1) % len(COLOURS)]
         x1, y1, x2, y2 = (scale * value for value in box)
-        pen.rectangle((x1, y1, x2 - 1, y2 - 1), outline="white", width=line + 2)
+        # A box may be narrower than a pixel.
+        pen.rectangle((x1, y1, max(x2 - 1, x1), max(y2 - 1, y1)), outline="white", width=line + 2)
         pen.rectangle((x1 + 1, y1 + 1, max(x2 - 2, x1 + 1), max(y2 - 2, y1 + 1)), outline=colour, width=line)
         _, _, wide, high = pen.textbbox((0, 0), str(number), font=font)
         pen.rectangle((x1, y1, x1 + wide + 2 * line + 2, y1 + high + 2 * line), fill=colour)

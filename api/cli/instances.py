@@ -148,5 +148,5 @@ def _write(path: Path, data: bytes, reply: Any) -> None:
     drawn = draw_boxes(picture, [(instance.number, instance.box) for instance in reply.instances])
     try:
         drawn.save(path)
-    except OSError as error:
-        raise BadInput(f"--draw {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a format that does not hold pictures of this size
+        raise BadInput(f"--draw {path}: {getattr(error, 'strerror', None) or error}") from error

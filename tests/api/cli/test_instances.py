@@ -68,3 +68,17 @@ def test_a_small_picture_is_enlarged_so_that_numbers_leave_it_visible() -> None:
     drawn = draw_boxes(Image.new("RGB", (40, 20)), [(1, (0.0, 0.0, 40.0, 20.0)), (12, (3.0, 3.0, 3.5, 3.5))])
     assert drawn.size == (320, 160)
     assert draw_boxes(Image.new("RGB", (1, 5000)), [(1, (0.0, 0.0, 1.0, 5000.0))]).size == (1, 5000)
+    for size, box in (((1, 5000), (0.1, 3.0, 0.6, 90.0)), ((400, 400), (3.0, 3.0, 3.5, 3.5))):
+        drawn = draw_boxes(Image.new("RGB", size), [(1, box)])
+        assert drawn.size == size
+        assert np.asarray(drawn).any()
+
+
+def test_a_format_that_does_not_hold_the_picture(stores: Stores, tmp_path: Path) -> None:
+    fill(stores, tmp_path)
+    Image.new("RGB", (2, 17_000), "red").save(tmp_path / "long.png")
+    words = ("instances", "--image", tmp_path / "long.png", "--draw", tmp_path / "out.webp", "--json")
+    done = skugraph(*words, settings=stores.settings)
+    assert done.returncode == 2
+    assert "16383" in json.loads(done.stdout)["error"]["message"]
+    assert "Traceback" not in done.stderr
