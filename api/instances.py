@@ -43,8 +43,10 @@ class Answer:
 
     @property
     def own(self) -> Sequence[Ranked]:
-        """The list of this very region, by cosine: scores that compare between regions, as fused ones do not."""
-        return self.ranked[next(name for name in self.ranked if name.startswith(("pair-", "picture-")))]
+        """The list of this very region, with the text where they are compared together, by cosine: scores that compare
+        between regions, as fused ones do not."""
+        names = (name for part in ("pair-", "picture-") for name in self.ranked if name.startswith(part))
+        return self.ranked[next(names)]
 
     @property
     def best(self) -> float:

@@ -88,6 +88,14 @@ def test_the_merged_list_says_who_won_each(shop: Path, ask: Ask) -> None:
         assert hit.score == pytest.approx(sum(scores[hit.product.id] for scores in every) / 3)
 
 
+def test_with_a_text_the_merged_scores_are_those_of_picture_and_text_together(shop: Path, ask: Ask) -> None:
+    image, _ = scene(shop, [3, 0, 2])
+    best = ask(image=data(image), text="honey candle", k=5, merge="max_score").merged
+    assert len(best) == 5
+    assert [hit.score for hit in best] == [hit.scores["pair-fused"] for hit in best]
+    assert any(hit.scores["pair-fused"] != hit.scores["picture-image"] for hit in best)
+
+
 @pytest.mark.parametrize("detector", [True, False])
 @pytest.mark.parametrize("text", ["", "honey candle"])
 def test_a_box_that_is_given_answers_as_a_search_with_this_box(
