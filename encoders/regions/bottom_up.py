@@ -140,6 +140,8 @@ def _tsv(path: Path) -> Iterator[Entry]:
 def _of_cells(cells: Sequence[bytes]) -> PictureRegions:
     if len(cells) != 7:
         raise BadRecord("row", repr(b" ".join(cells)[:80])[2:-1], f"{len(cells)} cells between tabs, 7 are due")
+    if cells[6].startswith(b'"') and cells[6].count(b'"') % 2:
+        raise BadRecord("title", repr(cells[6][:40])[2:-1], "its quote does not end: all that follows belongs to it")
     try:
         words = [cell.decode() for cell in cells]
     except UnicodeDecodeError as error:

@@ -168,3 +168,12 @@ def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path: Path) -> None:
     write_bottom_up(tmp_path / "a.tsv", PICTURES[:1])
     (tmp_path / "a.tsv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.tsv").read_bytes())
     assert [one.id for _, one in read_bottom_up(tmp_path / "a.tsv")] == ["1"]
+
+
+def test_a_quote_that_does_not_end_is_no_title(tmp_path: Path) -> None:
+    write_bottom_up(tmp_path / "a.tsv", [picture("1", 1), picture("2", 1, "lost"), picture("3", 1, "lost")])
+    first, *rest = (tmp_path / "a.tsv").read_text().splitlines()
+    cells = first.split("\t")
+    (tmp_path / "a.tsv").write_text("\n".join(["\t".join([*cells[:6], '"odd']), *rest, ""]))
+    with pytest.raises(BadRecord, match=r"quote does not end.*entry 1"):
+        list(read_bottom_up(tmp_path / "a.tsv"))
