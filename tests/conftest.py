@@ -22,6 +22,10 @@ from kg.settings import Settings, load_settings
 from kg.stores import Stores, open_stores, stop_stores
 from tests.neo4j_server import Neo4jServer
 
+# Several test processes share the cores, and each may have a worker. Threads of one that wait for each other while
+# another computes made trainings up to twelve times slower. Before torch is imported; child processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 for name in [name for name in os.environ if name.startswith("SKUGRAPH_") and not name.startswith("SKUGRAPH_TEST_")]:
     del os.environ[name]  # the settings of whoever runs the tests are not the tests' settings
 
