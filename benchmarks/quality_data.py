@@ -55,17 +55,17 @@ class Benchmark:
 def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     """Protocol 1: picture to title and title to picture. Relevant: same identity, or identical title."""
     products = list(products_of(data, "items.csv", "fashion9k"))
-    items = [item_of(data, product) for product in products if not quick or kept(product.identity)]
-    tested = [p for p in products if split_of(p.identity) == "test"]
+    items = [item_of(data, product) for product in products if not quick or kept(_key(product))]
+    tested = [p for p in products if split_of(_key(p)) == "test"]
     folder = test_data or data
     if test_data:
         tested = list(products_of(test_data, "items.csv", "fashion9k"))
     if quick:
-        tested = [p for p in tested if kept(p.identity)]
+        tested = [p for p in tested if kept(_key(p))]
     questions = [item_of(folder, product) for product in tested]
-    identity = np.array([p.identity for p in tested])
+    identity = np.array([_key(p) for p in tested])
     title = np.array([p.title for p in tested])
-    relevant = (identity[:, None] == identity) | (title[:, None] == title)
+    relevant = (identity[:, None] == identity) | (title[:, None] == title) & (title != "")
     groups = [(p.category[-1], " > ".join(p.category[:2])) for p in tested]
 
     def measure(encoder: Encoder) -> Measured:
@@ -186,7 +186,12 @@ def item_of(folder: Path, product: Product, text: str | None = None, split: Spli
         raise BadInput(f"{folder}: {product.id!r} has no picture")
     uri = READER.locate(folder / "images.zip", product.pictures[0].uri)
     opened = partial(READER.open, uri)
-    return TrainItem(product.id, product.identity or product.id, product.title if text is None else text, opened, split)
+    return TrainItem(product.id, _key(product), product.title if text is None else text, opened, split)
+
+
+def _key(product: Product) -> str:
+    """Of the very product; a listing that names none is one for itself."""
+    return product.identity or product.id
 
 
 def _split(product: Product) -> Split:

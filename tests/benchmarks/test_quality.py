@@ -142,6 +142,18 @@ def test_splits_and_test_data(fashion_set: Path, grocery_set: Path) -> None:
     assert len(grocery(grocery_set, None, False).training) == 80
 
 
+def test_listings_that_name_no_product_are_not_one_product(fashion_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes((fashion_set / "images.zip").read_bytes())
+    with (fashion_set / "items.csv").open(encoding="utf-8") as file:
+        rows: list[dict[str, object]] = [{**row, "instance_id": ""} for row in csv.DictReader(file)]
+    table(tmp_path / "items.csv", rows)
+    found = fashion(tmp_path, None, False)
+    assert len(found.training) + found.facts["test items"] == 200  # none is both trained on and tested
+    [figures] = [way.test for way in fashion(fashion_set, tmp_path, False).measure(TinyEncoder()).ways.values()]
+    [known] = [way.test for way in fashion(fashion_set, fashion_set, False).measure(TinyEncoder()).ways.values()]
+    assert figures["i2t/R@1"] == known["i2t/R@1"] < 50
+
+
 def test_quick_takes_a_tenth(fashion_set: Path) -> None:
     quick = fashion(fashion_set, None, True)
     assert 5 < len(quick.training) + quick.facts["test items"] < 40
