@@ -227,8 +227,8 @@ def _detector(folder: Path, known: Mapping[str, str] | None, device: str) -> Det
     """The detector of a checkpoint: {"name", "fingerprint"}; one that was trained lies in its folder."""
     if not known:
         return None
-    inside = folder / DETECTOR
-    detector = load_detector(inside if inside.is_dir() else known["name"], device=device)
+    name = folder / DETECTOR if known["name"] == DETECTOR else known["name"]
+    detector = load_detector(name, device=device)
     if detector.fingerprint != known["fingerprint"]:
         raise EncoderMismatch(
             f"{folder} was trained with detector {known['name']} of fingerprint {known['fingerprint'][:10]}…, here it "

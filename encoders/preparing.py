@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders import checkpoint
 from encoders.backbones import TextBackbone, picture_backbone
 from encoders.data import TrainItem
 from encoders.features import FeatureCache
@@ -96,7 +98,7 @@ def prepare_detector(
     settings = complete(settings)  # whatever a config leaves out: equal detectors have one name
     what = json.dumps([settings, [(item.id, item.key) for item in fit]], sort_keys=True)
     folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
-    if accelerator.is_main_process and not folder.is_dir():
+    if accelerator.is_main_process and not (folder / checkpoint.FINGERPRINT).is_file():
         openers = [item.open_picture for item in fit]
         train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
     accelerator.wait_for_everyone()
@@ -150,7 +152,10 @@ def prepare_table(
         digest.update(f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0".encode())
     folder = tables / f"table-{digest.hexdigest()[:20]}"
     if accelerator.is_main_process and not (folder / FACTS).is_file():
-        new = Path(tempfile.mkdtemp(prefix="new-", dir=tables))
+        for left in tables.glob("new-*"):
+            if not psutil.pid_exists(int(left.name.split("-")[1])):  # its maker was killed
+                shutil.rmtree(left, ignore_errors=True)
+        new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
         try:
             build_table(items, look, text, new, cache=cache, on_progress=on_progress, **views)
             if not folder.is_dir():  # another training may have been faster

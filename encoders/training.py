@@ -219,8 +219,10 @@ def train(
         )
         if mean is not None:
             best["model"][checkpoint.MEAN] = torch.from_numpy(mean)
-        if found and own and accelerator.is_main_process:
-            shutil.copytree(source, out / DETECTOR, dirs_exist_ok=True)
+        if accelerator.is_main_process:
+            shutil.rmtree(out / DETECTOR, ignore_errors=True)  # of an earlier training
+            if own:
+                shutil.copytree(source, out / DETECTOR)
     chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = look.backbone.fingerprint, text.fingerprint
     chosen["training"] |= {"seed": seed, "signature": signature}
     report = TrainReport(

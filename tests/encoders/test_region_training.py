@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -182,6 +183,19 @@ def test_regions_that_were_sought_are_encoded_from_the_same_pass(
         np.testing.assert_allclose(one, other, atol=1e-6)
     for part, wanted in zip(found, encoder.detector.propose(images, limit=5), strict=True):  # type: ignore[attr-defined]
         np.testing.assert_allclose(part.boxes, wanted.boxes, atol=1e-3)
+
+    run(items, tmp_path / "out", features, config=small(tmp_path), epochs=1)  # now with another detector
+    assert not (tmp_path / "out" / "detector").exists()
+    assert region_encoder(encoders.load(tmp_path / "out", device="cpu")).detector.name == "grid"  # type: ignore[attr-defined]
+
+
+def test_what_a_killed_run_left_in_tables_goes(items: list[TrainItem], features: Path, tmp_path: Path) -> None:
+    left, used = tmp_path / "tables" / "new-999999999-x", tmp_path / "tables" / f"new-{os.getpid()}-x"
+    for folder in (left, used):
+        folder.mkdir(parents=True)
+    run(items, tmp_path / "out", features, tables=tmp_path / "tables", epochs=1)
+    assert not left.exists()
+    assert used.exists()  # its process lives
 
 
 def test_items_by_sum_or_after_fusion(
