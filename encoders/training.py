@@ -206,7 +206,7 @@ def train(
         fit, val = rows[table.parts == "train"], rows[table.parts == "val"]
         if len(fit) < 2:
             raise BadInput(f"{len(fit)} items to train on, at least 2 are needed", hint="ingest products with pictures")
-        own = Path(source).is_dir()  # it goes into the checkpoint
+        own = bool(source) and Path(source).is_dir()  # it goes into the checkpoint
         name = DETECTOR if own else source
         chosen["detector"] = {"name": name, "fingerprint": found.fingerprint} if found else None
         signature = _signature(chosen, seed, table.digest)

@@ -120,7 +120,7 @@ def test_regions_that_a_picture_no_longer_has_go(opened: Open, checkpoint: Path,
 def test_a_generation_has_one_rule(opened: Open, checkpoint: Path, tmp_path: Path) -> None:
     put(opened().graph, "p1", pictures=[scene(tmp_path / "scene.png", [RED, GREEN, BLUE])])
     counts = {}
-    for values in ({"embed_regions": 0}, {"embed_regions": 2}, {"embed_regions": 5}, {"embed_region_score": 0.12}):
+    for values in ({"embed_regions": 0}, {"embed_regions": 2}, {"embed_regions": 5}, {"embed_region_score": 0.34}):
         stores = opened(**values)
         generation = run(stores, checkpoint).generation
         counts[generation] = len(images(stores, generation))
