@@ -29,5 +29,5 @@ def skugraph(
 def answer(*args: object, settings: Settings, **options: Any) -> Any:
     """The JSON document of a command that succeeds."""
     done = skugraph(*args, "--json", settings=settings, **options)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout
     return json.loads(done.stdout)

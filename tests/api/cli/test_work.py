@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,8 @@ def test_from_ingest_to_measured_searches(embedded: Stores, tmp_path: Path) -> N
     assert report["generation"] == generation["id"]
     assert report["metrics"] == trec.judge(trec.read_qrels(sample.qrels), trec.read_run(run))
     assert report["metrics"]["hit@10"] > 0.5  # the words of a query name its product
-    assert answer("doctor", settings=settings)["faults"] == []
+    faults = json.loads(skugraph("doctor", "--json", settings=settings).stdout)["faults"]
+    assert [fault for fault in faults if "was healed" not in fault] == []  # other tests kill this home's servers
     missing = skugraph("embed", "--encoder", tmp_path / "none", settings=settings)
     assert missing.returncode == 2
     assert "skugraph train" in missing.stderr
