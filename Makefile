@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 READY  := .venv/.installed
-EXTRAS := embedded,encoders,offline,fast,redis,plots,test,dev
+EXTRAS := embedded,encoders,offline,chinese,fast,redis,plots,test,dev
 ARGS   ?=
 # Tests wait for processes more than they compute. One file's tests stay together: they share its stores.
 PARALLEL ?= -n 3 --dist loadfile
