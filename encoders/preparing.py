@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import torch
 from accelerate import Accelerator
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -98,9 +99,10 @@ def prepare_detector(
     settings = complete(settings)  # whatever a config leaves out: equal detectors have one name
     what = json.dumps([settings, [(item.id, item.key) for item in fit]], sort_keys=True)
     folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
-    if accelerator.is_main_process and not (folder / checkpoint.FINGERPRINT).is_file():
-        openers = [item.open_picture for item in fit]
-        train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
+    with _alone(tables, accelerator) as mine:
+        if mine and not (folder / checkpoint.FINGERPRINT).is_file():
+            openers = [item.open_picture for item in fit]
+            train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
     accelerator.wait_for_everyone()
     return load_detector(folder, device=device), str(folder)
 
@@ -120,16 +122,17 @@ def prepare_mean(
     backbone = picture_backbone(picture["backbone"], size=picture["size"], device=device)
     what = json.dumps([backbone.fingerprint, [(item.id, item.key) for item in chosen]])
     path = tables / f"mean-{hashlib.sha256(what.encode()).hexdigest()[:20]}.npy"
-    if accelerator.is_main_process and not path.is_file():
-        images = []
-        for item in chosen:
-            with suppress(BadPicture, TooLarge):  # the table names them
-                images.append(item.open_picture().convert("RGB").resize((picture["size"],) * 2))
-        if not images:
-            raise BadInput("none of the training pictures can be read")
-        new = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(new, mean_feature(backbone, images))
-        os.replace(new, path)
+    with _alone(tables, accelerator) as mine:
+        if mine and not path.is_file():
+            images = []
+            for item in chosen:
+                with suppress(BadPicture, TooLarge):  # the table names them
+                    images.append(item.open_picture().convert("RGB").resize((picture["size"],) * 2))
+            if not images:
+                raise BadInput("none of the training pictures can be read")
+            new = path.with_suffix(f".{os.getpid()}.npy")
+            np.save(new, mean_feature(backbone, images))
+            os.replace(new, path)
     accelerator.wait_for_everyone()
     return np.load(path)
 
@@ -151,17 +154,17 @@ def prepare_table(
     for item in items:
         digest.update(f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0".encode())
     folder = tables / f"table-{digest.hexdigest()[:20]}"
-    if accelerator.is_main_process and not (folder / FACTS).is_file():
-        for left in tables.glob("new-*"):
-            if not psutil.pid_exists(int(left.name.split("-")[1])):  # its maker was killed
-                shutil.rmtree(left, ignore_errors=True)
-        new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
-        try:
-            build_table(items, look, text, new, cache=cache, on_progress=on_progress, **views)
-            if not folder.is_dir():  # another training may have been faster
+    with _alone(tables, accelerator) as mine:
+        if mine and not (folder / FACTS).is_file():
+            for left in tables.glob("new-*"):
+                if not psutil.pid_exists(int(left.name.split("-")[1])):  # its maker was killed
+                    shutil.rmtree(left, ignore_errors=True)
+            new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
+            try:
+                build_table(items, look, text, new, cache=cache, on_progress=on_progress, **views)
                 os.rename(new, folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
     accelerator.wait_for_everyone()
     return open_table(folder)
 
@@ -199,6 +202,17 @@ def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Ge
             identity=part.identity,
         ),
     )
+
+
+@contextmanager
+def _alone(tables: Path, accelerator: Accelerator) -> Iterator[bool]:
+    """Whether this process is the one of its training that makes what is missing; trainings that share a folder wait
+    for each other, so that none makes what another is about to have made."""
+    if not accelerator.is_main_process:
+        yield False
+        return
+    with FileLock(tables / "making.lock"):
+        yield True
 
 
 def _read_again(text: TextBackbone, texts: Tensor, mask: Tensor, words: Tensor, *, changed: Tensor) -> Tensor:
