@@ -7,18 +7,23 @@ An encoder is the name of a training config (encoders/configs), with changes aft
 the data's own train and validation split; test is looked at once, for the table. What an answer depends on beside the
 weights (whole picture or regions, how their lists merge, pictures or texts of the gallery) is chosen on validation,
 over all seeds alike. Checkpoints, tables of tokens, detectors and the feature cache stay in --work and serve all
-encoders: a second run trains nothing again.
+encoders: a second run trains nothing again. On a CPU as many trainings run at a time as there are cores, each in a
+process and a thread of its own: that is faster than one after the other with all of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import psutil
 import torch
 
 from benchmarks.figures import machine, write_json
@@ -29,6 +34,7 @@ from benchmarks.quality_report import print_results, write_report
 from benchmarks.quality_rooms import rooms
 from encoders import load
 from encoders.config import load_config
+from encoders.device import choose_device
 from encoders.training import TrainReport, train
 from kg.errors import SkugraphError
 
@@ -36,6 +42,7 @@ __all__ = ["main", "measure"]
 
 PROTOCOLS: dict[int, Callable[[Path, Path | None, bool], Benchmark]] = {1: fashion, 2: rooms, 3: grocery}
 LATER = {4: "EGE-CMP (entity extraction is measured with it)"}
+MEMORY = 4e9  # bytes of a training, tables that are mapped included
 QUICK_EPOCHS = 2
 QUICK_DETECTOR = {"scenes": {"number": 96, "held_out": 16}, "training": {"epochs": 4, "batch": 16}}
 
@@ -44,7 +51,7 @@ def measure(
     benchmark: Benchmark, config: str, seed: int, work: Path, epochs: int | None, quick: bool = False
 ) -> tuple[TrainReport, Measured, float]:
     """Trains one encoder, or finds it trained, and measures it; the last is the seconds that the measuring took."""
-    name = Path(config).stem
+    name = Path(config).name.replace(".json", "")
     folder = work / f"{benchmark.name}-{name}-{seed}"
     config = _changed(config, benchmark)
     chosen = load_config(config)
@@ -70,32 +77,44 @@ def measure(
     return report, measured, seconds
 
 
+class Run(NamedTuple):
+    """One encoder, one seed."""
+
+    config: str
+    seed: int
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.protocol in LATER:
         print(f"protocol {options.protocol} comes with {LATER[options.protocol]}; there are {sorted(PROTOCOLS)}")
         return 2
     try:
-        benchmark = PROTOCOLS[options.protocol](options.data, options.test_data, options.quick)
-        work = options.work / "quick" if options.quick else options.work
+        benchmark = _benchmark(options)
+        configs = list(dict.fromkeys(options.encoders.split(",")))
+        wanted = [Run(config, seed) for config in configs for seed in range(options.seeds)]
+        jobs = min(options.jobs or _jobs(), len(wanted))
         budget: dict[str, Any] = {
             "protocol": options.protocol,
             "quick": options.quick,
-            "threads": torch.get_num_threads(),
+            "jobs": jobs,
+            "threads": torch.get_num_threads() if jobs == 1 else 1,
             **benchmark.facts,
-            "configs": {config: load_config(_changed(config, benchmark)) for config in options.encoders.split(",")},
+            "configs": {config: load_config(_changed(config, benchmark)) for config in configs},
             "trainings": [],
             "machine": machine(),
         }
-        runs: dict[str, list[Measured]] = {}
-        for config in budget["configs"]:
-            for seed in range(options.seeds):
-                report, measured, seconds = measure(benchmark, config, seed, work, options.epochs, options.quick)
-                runs.setdefault(config, []).append(measured)
-                budget["trainings"].append({"encoder": config, "seed": seed, **asdict(report), "measuring_s": seconds})
-                document = _document(budget, runs, benchmark.criterion)
-                if options.out:  # after each seed: a long run that is stopped leaves what it found
-                    write_json(options.out, document)
+        found: dict[Run, Measured] = {}
+        began = time.monotonic()
+        for run, report, measured, seconds in _measured(options, benchmark, wanted, jobs):
+            found[run] = measured
+            budget["trainings"].append({"encoder": run.config, "seed": run.seed, **report, "measuring_s": seconds})
+            budget["seconds"] = round(time.monotonic() - began, 1)
+            runs = {config: [found[one] for one in wanted if one.config == config and one in found]
+                    for config in configs if any(one.config == config for one in found)}  # fmt: skip
+            document = _document(budget, runs, benchmark.criterion)
+            if options.out:  # after each seed: a long run that is stopped leaves what it found
+                write_json(options.out, document)
         if options.report:
             write_report(document, options.report)
     except SkugraphError as error:
@@ -103,6 +122,57 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print_results(document)
     return 0
+
+
+def _benchmark(options: argparse.Namespace) -> Benchmark:
+    return PROTOCOLS[options.protocol](options.data, options.test_data, options.quick)
+
+
+def _jobs() -> int:
+    """Trainings at a time: one where there is a GPU, else one for each core, as far as memory reaches."""
+    if choose_device("auto") != "cpu":
+        return 1
+    memory = int(psutil.virtual_memory().available / MEMORY)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, memory))
+
+
+def _measured(
+    options: argparse.Namespace, benchmark: Benchmark, wanted: list[Run], jobs: int
+) -> Iterator[tuple[Run, dict[str, Any], Measured, float]]:
+    """What each run gave, as it comes."""
+    work = options.work / "quick" if options.quick else options.work
+    if jobs == 1:
+        for run in wanted:
+            report, measured, seconds = measure(benchmark, *run, work, options.epochs, options.quick)
+            yield run, asdict(report), measured, seconds
+        return
+    os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # the children's torch reads it when it loads
+    with ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(options,)
+    ) as pool:
+        waiting = {pool.submit(_child, run, work, options.epochs, options.quick): run for run in wanted}
+        try:
+            for done in as_completed(waiting):
+                yield waiting[done], *done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _begin(options: argparse.Namespace) -> None:
+    """In a child: the benchmark is read once."""
+    global _own
+    _own = _benchmark(options)
+
+
+_own: Benchmark | None = None
+
+
+def _child(run: Run, work: Path, epochs: int | None, quick: bool) -> tuple[dict[str, Any], Measured, float]:
+    assert _own is not None
+    report, measured, seconds = measure(_own, *run, work, epochs, quick)
+    return asdict(report), measured, seconds
 
 
 def _changed(config: str, benchmark: Benchmark) -> str:
@@ -151,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--protocol", type=int, choices=(1, 2, 3, 4), required=True)
     parser.add_argument("--encoders", default="clip_style", help="training configs, by name or path, comma between")
     parser.add_argument("--seeds", type=_count, default=1, help="how many, from 0")
+    parser.add_argument("--jobs", type=_count, help="trainings at a time; default: one for each core, one on a GPU")
     parser.add_argument("--epochs", type=int, help="instead of the configs'")
     parser.add_argument("--quick", action="store_true", help="a tenth of the items, two epochs: does it run at all?")
     parser.add_argument("--work", type=Path, default=Path("build/quality"), help="checkpoints and feature cache")

@@ -23,7 +23,7 @@ from kg.catalogue.readers import read_rows
 from kg.errors import BadInput
 from kg.records import Product, content_hash
 
-__all__ = ["Benchmark", "fashion", "grocery", "item_of", "kept", "products_of"]
+__all__ = ["Benchmark", "fashion", "grocery", "item_of", "kept", "products_of", "with_pictures"]
 
 ONE_PRODUCT = ("no_scenes", "no_detector")  # photos of one product: nothing to find in them, nothing to compose
 WEIGHTS = (1.0, 0.3, 3.0)  # of a text beside its picture
@@ -62,6 +62,7 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         tested = list(products_of(test_data, "items.csv", "fashion9k"))
     if quick:
         tested = [p for p in tested if kept(_key(p))]
+    tested, unread = with_pictures(folder, tested)
     questions = [item_of(folder, product) for product in tested]
     identity = np.array([_key(p) for p in tested])
     title = np.array([p.title for p in tested])
@@ -86,6 +87,7 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
             "structured entities": "not used",
             "split": "by hash of instance_id; test: " + (f"all of {test_data}" if test_data else "below 20"),
             "test items": len(tested),
+            "test items without a picture that can be read": unread,
             "sample-100": f"1,000 queries, 100 negatives of the same cat3, {SAMPLES} seeds",
         },
         changes=ONE_PRODUCT,
@@ -114,12 +116,15 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     known(data, photos)
     used = [item_of(data, p, texts[p.identity], _split(p)) for p in photos if _split(p) != "test"]
     iconic = [item_of(folder, p, texts[key]) for key, (folder, p) in classes.items()]
-    asked = [(data, p) for p in photos if _split(p) == "test"]
+    folder, asked = data, [p for p in photos if _split(p) == "test"]
     if test_data:
-        asked = [(test_data, p) for p in products_of(test_data, "images.csv", "grocerystore")]
-        known(test_data, [p for _, p in asked])
-        asked = [(folder, p) for folder, p in asked if not quick or kept(p.id)]
-    queries = [item_of(folder, p, texts[p.identity]) for folder, p in asked]
+        folder, asked = test_data, list(products_of(test_data, "images.csv", "grocerystore"))
+        known(folder, asked)
+        asked = [p for p in asked if not quick or kept(p.id)]
+    asked, unread = with_pictures(folder, asked)
+    for item in iconic:
+        item.open_picture()  # one that cannot be read is said now, and not after an hour of training
+    queries = [item_of(folder, p, texts[p.identity]) for p in asked]
     val = [item for item in used if item.part == "val"]
     gallery = [item for item in used if item.part == "train"]
     wanted = np.array([item.key for item in (*val, *queries)])
@@ -161,6 +166,7 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
             "structured entities": "not used",
             "split": "the set's own" + (f"; test: all of {test_data}" if test_data else ""),
             "test items": len(queries),
+            "test items without a picture that can be read": unread,
             "carton test items": int(cartons[len(val) :].sum()),
             "galleries": {"iconic": len(iconic), "photos": len(gallery)},
         },
@@ -187,6 +193,24 @@ def item_of(folder: Path, product: Product, text: str | None = None, split: Spli
     uri = READER.locate(folder / "images.zip", product.pictures[0].uri)
     opened = partial(READER.open, uri)
     return TrainItem(product.id, _key(product), product.title if text is None else text, opened, split)
+
+
+def with_pictures(folder: Path, products: Sequence[Product]) -> tuple[list[Product], int]:
+    """Those whose picture can be read, and how many cannot: known before the training, and not an hour later.
+
+    Raises:
+        BadInput: of none it can be read.
+    """
+    found, last = [], BadInput("")
+    for product in products:
+        try:
+            item_of(folder, product).open_picture()
+            found.append(product)
+        except (BadInput, OSError) as error:
+            last = BadInput(f"{folder}: no picture can be read; of {product.id!r}: {error}")
+    if products and not found:
+        raise last
+    return found, len(products) - len(found)
 
 
 def _key(product: Product) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality_answers import Photos, answer, methods, pictures, score, see
 from benchmarks.quality_choice import WHOLE, Found, Measured, Way
-from benchmarks.quality_data import Benchmark, item_of, kept, products_of
+from benchmarks.quality_data import Benchmark, item_of, kept, products_of, with_pictures
 from encoders import Encoder
 from encoders.data import TrainItem, split_of
 from encoders.evaluation.metrics import average_precision, ndcg, recall
@@ -48,21 +48,23 @@ def rooms(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     Raises:
         BadInput: no room to test on.
     """
-    items = {p.id: item_of(data, p, p.text, "train") for p in products_of(data, "items.csv", "ikea")}
-    if quick:
-        items = {id: item for id, item in items.items() if kept(id)}
+    known = list(products_of(data, "items.csv", "ikea"))
+    shown, unread = with_pictures(data, [p for p in known if not quick or kept(p.id)])
+    items = {p.id: item_of(data, p, p.text, "train") for p in shown}
     gallery = dict(items)
     if test_data and (test_data / "items.csv").is_file():
-        gallery |= {p.id: item_of(test_data, p, p.text, "test") for p in products_of(test_data, "items.csv", "ikea")}
+        more, others = with_pictures(test_data, list(products_of(test_data, "items.csv", "ikea")))
+        gallery |= {p.id: item_of(test_data, p, p.text, "test") for p in more}
+        unread += others
     own, other = _rooms(data, gallery), _rooms(test_data, gallery) if test_data else None
     val = [room for room in own.asked if split_of(room.photo.key) == "val"]
     test = other.asked if other else [room for room in own.asked if split_of(room.photo.key) != "val"]
     if not test:
         raise BadInput(f"{test_data or data} has no room to test on, with a picture and a product of the gallery")
-    shown = [*gallery.values()]
+    there = [*gallery.values()]
 
     def measure(encoder: Encoder) -> Measured:
-        return _measure(encoder, shown, val, test)
+        return _measure(encoder, there, val, test)
 
     used = other or own
     return Benchmark(
@@ -75,6 +77,7 @@ def rooms(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
             "split": "items: all train; rooms by hash of scene: val 20 to 29, "
             + (f"test: all of {test_data}" if test_data else "test the others"),
             "gallery items": len(gallery),
+            "items without a picture that can be read": unread,
             "test rooms": len(test),
             "val rooms": len(val),
             "rooms without a known product": used.skipped,

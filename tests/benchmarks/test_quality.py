@@ -110,7 +110,8 @@ def ikea_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_protocol_1_writes_the_contract(fashion_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "1.json"
     options = ["--data", str(fashion_set), "--protocol", "1", "--encoders", "clip_style_tiny", "--epochs", "1"]
-    assert quality.main([*options, "--seeds", "2", "--work", str(tmp_path / "work"), "--out", str(out)]) == 0
+    more = ["--seeds", "2", "--jobs", "2", "--out", str(out)]
+    assert quality.main([*options, *more, "--work", str(tmp_path / "work")]) == 0
     document = json.loads(out.read_text())
     assert {row["seed"] for row in document["results"]} == {0, 1}
     metrics = {row["metric"]: row["value"] for row in document["results"] if row["encoder"] == "clip_style_tiny"}
@@ -118,6 +119,25 @@ def test_protocol_1_writes_the_contract(fashion_set: Path, tmp_path: Path, capsy
     assert all(0 <= value <= 100 for value in metrics.values())
     assert document["budget"]["trainings"][0]["epochs"] == 1
     assert "sample100/i2t/R@1" in capsys.readouterr().out
+    assert document["budget"]["jobs"] == 2
+    assert quality.main([*options, "--seeds", "2", "--jobs", "1", "--out", str(out), "--work", str(tmp_path)]) == 0
+    after = json.loads(out.read_text())
+    for one, other in zip(document["results"], after["results"], strict=True):  # one after the other gives the same
+        assert (one["seed"], one["metric"]) == (other["seed"], other["metric"])
+        assert one["value"] == pytest.approx(other["value"], abs=5)  # threads add up in another order
+
+
+def test_pictures_that_cannot_be_read_are_counted_before_the_training(fashion_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_bytes((fashion_set / "items.csv").read_bytes())
+    whole = fashion(fashion_set, None, False).facts
+    with zipfile.ZipFile(fashion_set / "images.zip") as source, zipfile.ZipFile(tmp_path / "images.zip", "w") as broken:
+        with (fashion_set / "items.csv").open(encoding="utf-8") as file:
+            tested = [row["file"] for row in csv.DictReader(file) if split_of(row["instance_id"]) == "test"]
+        for name in source.namelist():
+            broken.writestr(name, b"no picture" if name == tested[0] else source.read(name))
+    facts = fashion(tmp_path, None, False).facts
+    unread = "test items without a picture that can be read"
+    assert (facts["test items"], facts[unread]) == (whole["test items"] - 1, whole[unread] + 1)
 
 
 def test_protocol_3_beats_chance_and_tells_cartons_apart(grocery_set: Path, tmp_path: Path) -> None:
