@@ -21,7 +21,7 @@ from api.regions import Region, crop, given, proposed, region_vectors, shared, w
 from api.results import Listings, hits, listings
 from api.search import DEPTH, Searcher
 from encoders.protocol import Encoder
-from kg.errors import NotFound
+from kg.errors import BadInput, NotFound
 from kg.graph.resolving import select
 from kg.graph.selection import Selection
 from kg.settings import InstanceKind
@@ -60,13 +60,17 @@ def search_instances(searcher: Searcher, request: InstancesRequest) -> Instances
     All regions go through one plan, the vectors of all in one request to the store where it can hold them.
 
     Raises:
-        BadInput: a box outside of the picture, or no boxes and an encoder without a detector.
+        BadInput: a box outside of the picture, no boxes and an encoder without a detector, or k or merged_k above the
+            setting `search_max_k`.
         BadPicture, TooLarge: see `api.lists.picture`.
         NotFound: no generation is live.
         BadFilter, BadQuery, EncoderMismatch, StoreDown: see `Searcher.search`.
     """
     stores, clock = searcher.stores, Clock()
     settings, graph = stores.settings, stores.graph
+    for name, wanted in (("k", request.k), ("merged_k", request.merged_k)):
+        if wanted > settings.search_max_k:
+            raise BadInput(f"{name} = {wanted}: at most {settings.search_max_k} (setting search_max_k)", field=name)
     with clock("select"):
         selection = select(graph, request.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
     with clock("decode"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,14 @@ def ask(stores: Stores) -> Ask:
 
 def firsts(reply: InstancesReply) -> list[str]:
     return [instance.hits[0].product.id for instance in reply.instances]
+
+
+def test_k_has_the_bound_of_every_search(stores: Stores, shop: Path) -> None:
+    narrow = replace(stores, settings=stores.settings.model_copy(update={"search_max_k": 3}))
+    image, _ = scene(shop, [3, 0])
+    for fields in ({"k": 4, "merged_k": 2}, {"k": 2, "merged_k": 4}):
+        with pytest.raises(BadInput, match=r"k = 4: at most 3 \(setting search_max_k\)"):
+            search_instances(Searcher(narrow, load), InstancesRequest(image=data(image), **fields))
 
 
 def test_each_product_is_found_in_its_box(shop: Path, ask: Ask) -> None:
