@@ -21,10 +21,10 @@ from kg.graph.cypher import entities as cypher
 from kg.graph.cypher.catalogue import ENTITY_COUNTS, REVISION_TAKE
 from kg.graph.driver import Graph, Tx
 from kg.records import Entity, content_hash, normalise
+from kg.scripts import unspaced
 
 __all__ = ["Mention", "Phrases", "match_phrases", "prune_entities", "read_dictionary"]
 
-UNSPACED = ((0x0E00, 0x0EFF), (0x2E80, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 LEAST_LETTERS = 3  # shorter words of spaced scripts mean too many things ("w", "xl")
 LEAST_UNSPACED = 2
 
@@ -43,9 +43,11 @@ class Phrases:
 
     Args:
         entries: (entity key, text); one text may stand for several entities.
+        df: of entities, how many products name them, where that is known.
     """
 
-    def __init__(self, entries: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, entries: Iterable[tuple[str, str]], df: Mapping[str, int] | None = None) -> None:
+        self.df = dict(df or {})
         meanings: dict[str, list[str]] = {}
         for key, text in entries:
             if _worth_it(phrase := normalise(text)):
@@ -167,7 +169,7 @@ def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str
 
 
 def _worth_it(phrase: str) -> bool:
-    if any(map(_unspaced, phrase)):
+    if any(map(unspaced, phrase)):
         return len(phrase) >= LEAST_UNSPACED
     return len(phrase) >= LEAST_LETTERS and any(map(str.isalpha, phrase))
 
@@ -180,9 +182,4 @@ def _bounded(text: str, start: int, end: int) -> bool:
 
 
 def _joined(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum() and not _unspaced(left) and not _unspaced(right)
-
-
-def _unspaced(letter: str) -> bool:
-    code = ord(letter)
-    return code >= UNSPACED[0][0] and any(low <= code <= high for low, high in UNSPACED)
+    return left.isalnum() and right.isalnum() and not unspaced(left) and not unspaced(right)
