@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from kg.errors import BadSetting
@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     ids_max: int = Field(50_000, ge=0, description="Graph sets up to this size go to Milvus as an id list")
     search_max_k: int = Field(1000, ge=1, le=10_000, description="Largest k of a search")
     rrf_constant: int = Field(60, ge=1, description="Constant of reciprocal rank fusion")
+    currency_rates: dict[
+        Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")], Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    ] = Field(
+        {}, description='What one unit of each currency is worth in any one of them, such as `{"EUR": 1, "USD": 0.92}`'
+    )
 
     # API
     api_host: str = Field("127.0.0.1", description="Address that `skugraph up` listens on")

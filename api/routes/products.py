@@ -11,8 +11,9 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from api.backend import Backend
-from api.models import Offer
 from api.needs import Read, UseBackend
+from api.offer_models import OffersReply, SortBy
+from api.offers import compare
 from kg.errors import NotFound
 from kg.graph.cypher import browse
 from kg.records import Box
@@ -58,10 +59,6 @@ class ProductReply(BaseModel):
     pictures: tuple[ProductPicture, ...] = ()
 
 
-class OffersReply(BaseModel):
-    offers: tuple[Offer, ...] = Field(description="Cheapest first; listings without a price are left out")
-
-
 def product_row(stores: Stores, id: str) -> dict[str, Any]:
     """The row of a product without its empty fields.
 
@@ -75,13 +72,19 @@ def product_row(stores: Stores, id: str) -> dict[str, Any]:
 
 
 @router.get("/{id:path}/offers", dependencies=[Read])
-def offers(id: str, server: UseBackend, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> OffersReply:
-    """Who sells the very same product (SAME_AS), and for how much."""
-    product_row(server.stores, id)
-    rows = server.stores.graph.read(browse.OFFERS, id=id, limit=limit)
-    fields = ("product_id", "seller", "price", "currency", "url")
-    found = [{name: row[name] for name in fields if row[name] is not None} for row in rows if row["price"] is not None]
-    return OffersReply(offers=tuple(Offer.model_validate(row) for row in found))
+def offers(
+    id: str,
+    server: UseBackend,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    by: Annotated[SortBy, Query(description="Order inside a group of one currency")] = "price",
+    found: Annotated[bool, Query(description="Also look for listings that nothing joins")] = True,
+) -> OffersReply:
+    """Who sells the very same product, and for how much, a unit price where the pack size is known.
+
+    Certain are listings that SAME_AS joins; others are found by their vectors, from the score on that
+    `skugraph calibrate-offers` chose for the live generation.
+    """
+    return compare(server.stores, id, by=by, limit=limit, found=found)
 
 
 @router.get("/{id:path}/picture", response_class=Response, dependencies=[Read])

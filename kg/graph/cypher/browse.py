@@ -34,15 +34,6 @@ RETURN i.uri AS uri, i.id AS image_id
 LIMIT 1
 """
 
-# One row an offer of the very same product, the product itself included, cheapest first (no price: last).
-OFFERS = """
-MATCH (p:Product {id: $id})-[:SAME_AS*0..2]-(o:Product)
-WITH DISTINCT o
-RETURN o.id AS product_id, o.title AS title, o.seller AS seller, o.price AS price, o.currency AS currency, o.url AS url
-ORDER BY CASE WHEN o.price IS NULL THEN 1 ELSE 0 END, o.price, o.id
-LIMIT $limit
-"""
-
 # One row an entity of a type (or of any: $type null) whose text matches a full-text query: key, type, text, df, score.
 ENTITY_SEARCH = """
 CALL db.index.fulltext.queryNodes('entity_text', $query) YIELD node, score
