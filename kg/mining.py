@@ -24,8 +24,10 @@ from kg.words import STOP_WORDS, join, meaningful, stretches
 __all__ = ["PHRASE", "Mined", "dictionary", "fold", "mine", "tag"]
 
 PHRASE = "phrase"
-COHESION = 0.3
+COHESION = 0.5
+RARE = 5  # cohesion of what is seen so often counts half: two rare words may stand together by chance
 FREEDOM = 0.2
+SWALLOWED = 0.9  # share of a phrase's captions that have it inside one longer phrase: it is none by itself
 LONGEST = 10_000  # characters of a caption
 LEAST_LETTERS, LEAST_UNSPACED, MOST_LETTERS = 3, 2, 60
 
@@ -70,9 +72,15 @@ def mine(captions: Iterable[str], *, least_df: int = 2, most_words: int = 4, mos
     counted = (stretches(caption[:LONGEST]) for caption in captions)
     words, number, grams = count_grams(counted, least_df=least_df, most_words=most_words)
     spellings: dict[str, list[tuple[int, str, float]]] = {}
-    for level in grams:
-        for text, df, score in _phrases(words, number, level):
-            spellings.setdefault(fold(text), []).append((df, text, score))
+    whole: dict[tuple[int, ...], int] = {}  # phrases that are hardly seen but within a longer one → df of that
+    for level in reversed(grams):
+        for run, text, df, score in _phrases(words, number, level):
+            if whole.get(run, 0) < SWALLOWED * df:
+                spellings.setdefault(fold(text), []).append((df, text, score))
+                for size in range(1, len(run)):
+                    for start in range(len(run) - size + 1):
+                        part = run[start : start + size]
+                        whole[part] = max(df, whole.get(part, 0))
     found = []
     for ways in spellings.values():
         ways.sort(key=lambda way: (-way[0], way[1]))
@@ -110,15 +118,17 @@ def fold(text: str) -> str:
     return "".join(letter for letter in plain if letter.isalnum())
 
 
-def _phrases(words: list[str], captions: int, grams: Grams) -> Iterable[tuple[str, int, float]]:
-    """(text, df, score) of those runs that are phrases."""
-    good = (grams.cohesion >= COHESION) & (grams.freedom >= FREEDOM)
+def _phrases(words: list[str], captions: int, grams: Grams) -> Iterable[tuple[tuple[int, ...], str, int, float]]:
+    """(words, text, df, score) of those runs that are phrases."""
+    single = grams.words.shape[1] == 1
+    cohesion = grams.cohesion * (1 if single else grams.df / (grams.df + RARE))
+    good = single | ((cohesion >= COHESION) & (grams.freedom >= FREEDOM))
     for place in np.flatnonzero(good):
-        run = [words[number] for number in grams.words[place]]
-        text = join(run)
-        if meaningful(run[0]) and run[-1] not in STOP_WORDS and _long_enough(text):
+        run = tuple(map(int, grams.words[place]))
+        text = join(words[number] for number in run)
+        if meaningful(words[run[0]]) and words[run[-1]] not in STOP_WORDS and _long_enough(text):
             df = int(grams.df[place])
-            yield text, df, float(grams.cohesion[place] * np.log2(1 + df))
+            yield run, text, df, float(cohesion[place] * np.log2(1 + df))
 
 
 def _long_enough(text: str) -> bool:

@@ -28,12 +28,13 @@ _STOP = """
     without would you your yours x w new set pack pcs piece pieces
     的 了 和 与 及 或 在 是 有 为 于 对 从 到 被 把 让 给 等 之 其 这 那 个 们 也 都 就 而 且 但 不 没 无 很 更 最
     我 你 您 他 她 它 我们 你们 他们 可 可以 能 会 要 用 款 件 套 只 支 瓶 片 盒 装 组 份 包 送 号 新 大 小
-    正品 包邮 官方 旗舰店 专柜 代购 专用 同款 热卖 现货
+    正品 包邮 官方 旗舰店 专柜 代购 专用 同款 热卖 现货 新款
+    新版 免税 套装 件套 两件套 三件套 四件套 五件套 全套 套盒 礼盒
 """
 STOP_WORDS = frozenset(_STOP.split())
 _WORD = re.compile(r"[^\W_]+(?:['’.&+\-][^\W_]+)*")
 _RUN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
-_SPACED = re.compile(r"\s")
+_MEASURE = re.compile(r"\d+(?:[-.x*+]\d+)*[a-z]{0,4}(?:[-.x*+]\d+[a-z]{0,4})*")
 
 
 def stretches(caption: str) -> list[list[str]]:
@@ -44,19 +45,26 @@ def stretches(caption: str) -> list[list[str]]:
     """
     text = normalise(caption)
     found: list[list[str]] = []
-    end = -1
+    end = 0
     for match in _WORD.finditer(text):
         words = [part for run in _runs(match.group()) for part in run]
-        if not words:
-            continue
-        gap = text[end : match.start()] if end >= 0 else "|"
-        # White space joins words of spaced scripts; beside a script without spaces it parts.
-        if gap == "" or (gap == " " and not unspaced(words[0][0]) and not unspaced(found[-1][-1][-1])):
-            found[-1] += words
-        else:
-            found.append(words)
+        gap = text[end : match.start()] if found else None
+        for word in words:
+            if gap is None or not _together(found[-1][-1] if found else "", gap, word):
+                found.append([word])
+            else:
+                found[-1].append(word)
+            gap = ""
         end = match.end()
     return found
+
+
+def _together(left: str, gap: str, right: str) -> bool:
+    """White space joins words of spaced scripts; beside a script without spaces it parts, and so does the change from
+    one to the other ("AHC黄金"), but for a single letter ("T恤")."""
+    if unspaced(left[-1]) != unspaced(right[0]):
+        return gap == "" and len(left) == 1 and left.isascii()
+    return gap == ("" if unspaced(left[-1]) else " ")
 
 
 def join(words: Iterable[str]) -> str:
@@ -68,8 +76,8 @@ def join(words: Iterable[str]) -> str:
 
 
 def meaningful(word: str) -> bool:
-    """Neither a stop word nor a number."""
-    return word not in STOP_WORDS and any(map(str.isalpha, word))
+    """Neither a stop word nor a number nor a measure ("50ml")."""
+    return word not in STOP_WORDS and any(map(str.isalpha, word)) and not _MEASURE.fullmatch(word)
 
 
 def _runs(word: str) -> Iterable[list[str]]:
