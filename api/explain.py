@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from api.models import PathStep
+from api.around import LIST, Around
+from api.models import FoundEntity, PathStep
+from api.words import query_words
+from kg.graph.neighbourhood import Step
 from kg.graph.selection import Reach, Selection
-from kg.records import normalise
 
-__all__ = ["explained", "query_words"]
+__all__ = ["explained"]
 
+WAYS = 3  # of a hit that are told
 Link = Mapping[str, Any]  # relation, weight, key, text, path: as kg.graph.cypher.hits.CARDS returns them
 
 SAYS = {
@@ -29,13 +31,14 @@ SAYS = {
 }
 
 
-def query_words(text: str) -> list[str]:
-    """The words of a text, normalised, each once: what the full-text index is asked for."""
-    return list(dict.fromkeys(re.findall(r"\w+", normalise(text))))
-
-
 def explained(
-    card: Mapping[str, Any], scores: Mapping[str, float], selection: Selection, *, text: str, like: str | None
+    card: Mapping[str, Any],
+    scores: Mapping[str, float],
+    selection: Selection,
+    *,
+    text: str,
+    like: str | None,
+    seen: Around | None = None,
 ) -> tuple[str, tuple[PathStep, ...]]:
     """Reason in words, and the graph path from the product outwards.
 
@@ -45,6 +48,7 @@ def explained(
         selection: what the filters mean in the graph.
         text: what was asked.
         like: the example product.
+        seen: entities that the text means, and those around them, where the graph narrows or widens the search.
     """
     links = [link for link in card["links"] if link["key"]]
     reasons: list[str] = []
@@ -54,6 +58,10 @@ def explained(
             said, way = _linked(card["id"], name, _relations(links, name), selection)
             reasons.append(f"{words} {said}")
             steps += way
+    if seen and (LIST in scores or LIST in selection.asked):
+        ways = _ways(card["id"], links, seen)
+        reasons += [f"graph: {', '.join(said for said, _ in ways)}"] if ways else []
+        steps += [step for _, way in ways for step in way]
     reasons += _fields(card, selection)
     reasons += [SAYS[name].format(score=score, like=like) for name, score in scores.items() if name in SAYS]
     if "lexical" in scores:
@@ -93,6 +101,44 @@ def _linked(product: str, name: str, links: Sequence[Link], selection: Selection
             said = f"'{selection.texts[reach.via]}' —{reach.weight:.2f}→ {said}"
             key, reach = reach.via, selection.reach[reach.via]
     return said, steps
+
+
+def _ways(product: str, links: Iterable[Link], seen: Around) -> list[tuple[str, list[PathStep]]]:
+    """From the product over its entities to the words of the text, the strongest way to each entity that these mean."""
+    best: dict[str, Link] = {}
+    there = seen.there.ways
+    for link in links:
+        if way := there.get(link["key"]):
+            old = best.get(way.seed)
+            if old is None or (-way.strength, link["key"]) < (-there[old["key"]].strength, old["key"]):
+                best[way.seed] = link
+    ways = []
+    for link in sorted(best.values(), key=lambda link: (-there[link["key"]].strength, link["key"]))[:WAYS]:
+        way = there[link["key"]]
+        asked = seen.found[way.seed]
+        steps = [PathStep(source=product, relation=link["relation"], target=link["key"], weight=link["weight"])]
+        steps += [
+            PathStep(
+                source=step.source, relation=step.relation, target=step.target, weight=step.weight, origin=step.origin
+            )
+            for step in way.steps
+        ]
+        steps.append(
+            PathStep(source=way.seed, relation="ASKED", target=asked.words, weight=asked.score, origin=asked.how)
+        )
+        ways.append((_way_said(asked, way.steps, seen), steps))
+    return ways
+
+
+def _way_said(asked: FoundEntity, steps: Sequence[Step], seen: Around) -> str:
+    """The same from the words on."""
+    said = f"'{asked.text}'"
+    if asked.how != "mention":
+        said = f'"{asked.words}" —{asked.score:.2f} {asked.how}→ {said}'
+    for step in reversed(steps):
+        arrow = "→" if step.weight is None else f"—{step.weight:.2f} {step.origin}→".replace(" →", "→")
+        said += f" {arrow} '{seen.there.nodes[step.source].text}'"
+    return said
 
 
 def _upwards(key: str, asked: Collection[str], selection: Selection, seeds: Collection[str]) -> list[str]:

@@ -11,7 +11,6 @@ from PIL.Image import Image
 
 from api import planner
 from api.clock import Clock
-from api.explain import query_words
 from api.fusion import Fused, Ranked, fuse
 from api.instance_models import InstanceHits, InstancesReply, InstancesRequest, MergedHit
 from api.lists import EMBED, NO_GENERATION, compared, matches, picture
@@ -20,6 +19,7 @@ from api.models import Hit
 from api.regions import Region, crop, given, proposed, region_vectors, shared, whole
 from api.results import Listings, hits, listings
 from api.search import DEPTH, Searcher
+from api.words import query_words
 from encoders.protocol import Encoder
 from kg.errors import BadInput, NotFound
 from kg.graph.resolving import select

@@ -18,13 +18,15 @@ from pydantic import (
 )
 
 from kg.errors import BadInput
-from kg.filters import Filters
+from kg.filters import MAX_HOPS, Filters
 from kg.records import Box
 from kg.settings import InstanceKind
 
 __all__ = [
     "Facet",
     "Facets",
+    "FoundEntity",
+    "GraphUse",
     "Hit",
     "ImageBytes",
     "Match",
@@ -82,6 +84,26 @@ def named(cls: type[Asked], data: Any, handler: Callable[[Any], Asked]) -> Asked
         raise BadInput(f"request: {field + value + ': ' if field else ''}{rule}", hint=hint, field=field) from error
 
 
+class GraphUse(Model):
+    """What the entities that the text means, and those similar to them, do to a search.
+
+    `narrow` keeps to products linked to one of them. `widen` adds the list `graph`: products linked to them, by the
+    weights on the way and by how rare the entities are.
+    """
+
+    mode: Literal["off", "narrow", "widen"] = "off"
+    hops: int = Field(
+        default=1, ge=0, le=MAX_HOPS, description="How far from an entity of the text, in SIMILAR_TO edges"
+    )
+    min_weight: float = Field(default=0.5, ge=0, le=1, description="Smallest weight of each of these edges")
+    most: int = Field(default=50, ge=1, le=500, description="Entities in play, the strongest; those of the text count")
+
+
+def _mode(value: object) -> object:
+    """A mode alone stands for the use with everything else as it is by default."""
+    return {"mode": value} if isinstance(value, str) else value
+
+
 class SearchRequest(Model):
     """What it says (`text`), what it looks like (`image`, `image_url`, `like`), where it sits (`filters`).
 
@@ -100,13 +122,16 @@ class SearchRequest(Model):
         default=None, min_length=1, max_length=128, description="Id of a product to find the like of"
     )
     filters: Filters = Field(default=Filters(), description="Where it sits in the graph")
+    graph: Annotated[GraphUse, BeforeValidator(_mode)] = Field(
+        default=GraphUse(), description="Let the entities that `text` means narrow or widen the search; a mode will do"
+    )
     k: int = Field(default=10, ge=1, le=10_000, description="Products wanted (the setting search_max_k caps it)")
     fusion: Literal["rrf", "weighted"] = Field(
         default="rrf", description="How the lists become one: by ranks, or by scores"
     )
     weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default={},
-        description="Weight of a list, 1 where absent: `text-image`, `text-text`, `lexical`, `picture-image`, …",
+        description="Weight of a list, 1 where absent: `text-image`, `text-text`, `lexical`, `graph`, …",
     )
     plan: VectorPlan | None = Field(default=None, description="Force a plan instead of letting the planner choose")
     explain: bool = Field(default=False, description="Report why the plan was chosen")
@@ -117,6 +142,8 @@ class SearchRequest(Model):
             raise ValueError("give image or image_url, not both")
         if self.box is not None and not self.has_picture:
             raise ValueError("box needs image or image_url")
+        if self.graph.mode != "off" and not self.text:
+            raise ValueError(f"graph mode {self.graph.mode!r} needs text: entities are found in it")
         if not (self.text or self.has_picture or self.like) and self.filters.empty:
             raise ValueError("nothing is asked for: give text, image, image_url, like or filters")
         return self
@@ -170,9 +197,30 @@ class PathStep(Model):
     """One edge of the graph path that admitted a hit, read from the product outwards."""
 
     source: str = Field(description="Product id or entity key")
-    relation: str = Field(description="MADE_BY, IN_CATEGORY, HAS_ENTITY, CHILD_OF, SIMILAR_TO")
-    target: str = Field(description="Entity key")
+    relation: str = Field(
+        description="MADE_BY, IN_CATEGORY, HAS_ENTITY, CHILD_OF, SIMILAR_TO; ASKED from an entity to words of the text"
+    )
+    target: str = Field(description="Entity key, or the words of ASKED")
     weight: float | None = None
+    origin: str = Field(
+        default="",
+        description="What a SIMILAR_TO edge was made from (text, cooccurrence, visual), or how the words led to the "
+        "entity (mention, words, vector)",
+    )
+
+
+class FoundEntity(Model):
+    """An entity that a text means."""
+
+    key: str = Field(description="`type:normalised text`: goes into the filters `entity` and `near`")
+    text: str
+    type: str
+    df: int = Field(default=0, description="Products that have it")
+    score: float = Field(description="1 where it is named; else the share of its words, or the cosine")
+    how: Literal["mention", "words", "vector"] = Field(
+        description="Named as it is, by most of its words, or near to the text by its vector"
+    )
+    words: str = Field(default="", description="Of the text, that led to it")
 
 
 class Hit(Model):
@@ -181,10 +229,14 @@ class Hit(Model):
     product: ProductCard
     offer: Offer | None = Field(default=None, description="Cheapest offer of the same product in the same currency")
     match: Match | None = Field(default=None, description="None for a lexical hit and for a listing by filter")
-    scores: dict[str, float] = Field(default={}, description="Score in each list: cosine, or BM25 for `lexical`")
+    scores: dict[str, float] = Field(
+        default={}, description="Score in each list: cosine; BM25 for `lexical`; gain for `graph`"
+    )
     ranks: dict[str, int] = Field(default={}, description="Rank in each list, from 1")
     reason: str = Field(default="", description="Why it is here, in words")
-    path: tuple[PathStep, ...] = Field(default=(), description="Graph path that admitted it; empty without filters")
+    path: tuple[PathStep, ...] = Field(
+        default=(), description="Graph path that admitted it; empty where the graph had no say"
+    )
 
 
 class PlanReport(Model):
@@ -206,6 +258,9 @@ class SearchReply(Model):
     stale: int = Field(description="Changes of the catalogue that this generation has not embedded yet")
     timings_ms: dict[str, float]
     hits: tuple[Hit, ...]
+    entities: tuple[FoundEntity, ...] = Field(
+        default=(), description="Meant by the text, where the graph was asked for"
+    )
     notes: tuple[str, ...] = Field(default=(), description="What one should know, such as a brand that does not exist")
     explanation: PlanReport | None = None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from api.around import Around
 from api.explain import explained
 from api.fusion import Fused
 from api.models import Hit, Match, Offer, ProductCard
@@ -60,6 +61,7 @@ def hits(
     *,
     text: str = "",
     like: str | None = None,
+    seen: Around | None = None,
 ) -> list[Hit]:
     """One hit for each found product that the graph still holds, in their order.
 
@@ -70,13 +72,14 @@ def hits(
         selection: what the filters mean in the graph, for the reasons.
         text: what was asked, for the reasons.
         like: the example product.
+        seen: entities that the text means and those around them, for the reasons.
     """
     made: list[Hit] = []
     for item in found:
         if (card := there.cards.get(item.product_id)) is None:
             continue
         shown = sorted(there.pictures.get(item.product_id, ()), key=_number)
-        reason, path = explained(card, item.scores, selection, text=text, like=like)
+        reason, path = explained(card, item.scores, selection, text=text, like=like, seen=seen)
         made.append(
             Hit(
                 rank=len(made) + 1,

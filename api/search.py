@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from api import planner
+from api.around import LIST, Around, look_around, narrow, widen
 from api.clock import Clock
-from api.explain import query_words
 from api.fusion import Fused, Ranked, fuse
 from api.lists import VectorList, matches, vector_lists
 from api.models import Hit, PlanReport, SearchReply, SearchRequest
 from api.planner import Plan
 from api.plans import Ask
 from api.results import hits, listings
+from api.understanding import EntityFinder
+from api.words import query_words
 from encoders.protocol import Encoder
 from kg.errors import BadInput, EncoderMismatch
 from kg.graph import selection as graph_side
@@ -40,6 +42,7 @@ class Searcher:
 
     def __init__(self, stores: Stores, load_encoder: Callable[[str], Encoder]) -> None:
         self.stores, self.load_encoder = stores, load_encoder
+        self.finder = EntityFinder(stores)
         self._encoders: dict[str, Encoder] = {}
         self._lock = threading.Lock()
 
@@ -64,11 +67,20 @@ class Searcher:
                 found = [Fused(id, 0.0, {}, {}) for id in graph_side.page(graph, selection, request.k)]
                 shown = hits(listings(graph, [item.product_id for item in found]), found, {}, selection)
             return self._reply(request, selection, BROWSE, shown, clock)
+        seen, notes = Around(), list[str]()
+        if request.graph.mode != "off":
+            with clock("understand"):
+                seen = look_around(self.finder, request.text, request.graph)
+            notes += seen.notes
+        if request.graph.mode == "narrow" and seen.found:
+            selection, note = narrow(selection, seen)
+            notes.append(note)
         generation, stale = self.live()
         with clock("encode"):
             lists = vector_lists(self.stores, request, generation, self.encoder)
         words = " ".join(query_words(request.text))
-        names = [*lists, "lexical"] if words else [*lists]
+        widened = request.graph.mode == "widen" and bool(seen.found)
+        names = [*lists, *(["lexical"] if words else ()), *([LIST] if widened else ())]
         _check_weights(request, names)
         with clock("plan"):
             plan = planner.choose(self.stores, selection, stale, forced=request.plan) if lists else WORDS
@@ -76,13 +88,20 @@ class Searcher:
         exclude = frozenset({request.like} if request.like else ())
         every = self.rank(plan, selection, lists, words, depth, clock, exclude)
         ranked = {name: found for name, [found] in every.items()}
+        if widened:
+            with clock(LIST):
+                ranked[LIST], common = widen(
+                    self.stores, selection, seen, products=self.finder.products, depth=depth, exclude=exclude
+                )
+            notes += common
         fused = fuse(ranked, method=request.fusion, weights=request.weights, constant=settings.rrf_constant)
         best = fused[: request.k]
         with clock("results"):
             cards = listings(graph, [item.product_id for item in best])
             matched = matches(ranked, {name: one.kind for name, one in lists.items()})
-            shown = hits(cards, best, matched, selection, text=request.text, like=request.like)
-        return self._reply(request, selection, plan, shown, clock, generation, stale, names)
+            shown = hits(cards, best, matched, selection, text=request.text, like=request.like, seen=seen)
+        reply = self._reply(request, selection, plan, shown, clock, generation, stale, names)
+        return reply.model_copy(update={"entities": tuple(seen.found.values()), "notes": (*reply.notes, *notes)})
 
     def live(self) -> tuple[Generation | None, int]:
         """The generation to search, and how many changes of the catalogue it has not embedded yet."""

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kg.graph.cypher import filters as cypher
 from kg.graph.driver import Graph
 
-__all__ = ["Reach", "Selection", "count", "facet", "ids", "members", "page", "stream_ids", "words"]
+__all__ = ["Reach", "Selection", "count", "facet", "ids", "linked", "members", "page", "stream_ids", "words"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,24 @@ def words(graph: Graph, selection: Selection, query: str, limit: int) -> list[tu
     text = _text(selection, cypher.END_WORDS, start=cypher.START_WORDS)
     rows = graph.read(text, **{**selection.asked, "words": query, "limit": limit})
     return [(row["id"], float(row["score"])) for row in rows]
+
+
+def linked(
+    graph: Graph, selection: Selection, rows: Sequence[Mapping[str, Any]], limit: int
+) -> list[tuple[str, float]]:
+    """(id, score) of the admitted products that gain most by the entities they are linked to, ties by id.
+
+    Args:
+        graph: that is read.
+        selection: what admits.
+        rows: key, seed, gain of each entity, as `kg.graph.neighbourhood.gains` makes them.
+        limit: most products.
+    """
+    if selection.nothing or not rows:
+        return []
+    text = _text(selection, cypher.END_WORDS, start=cypher.START_LINKED)
+    found = graph.read(text, **{**selection.asked, "rows": list(rows), "limit": limit})
+    return [(row["id"], float(row["score"])) for row in found]
 
 
 def facet(graph: Graph, selection: Selection, end: str) -> list[dict[str, Any]]:

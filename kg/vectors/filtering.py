@@ -27,7 +27,7 @@ def expression(selection: Selection) -> str | None:
         parts.append(isin("brand", asked["brands"]))
     if "categories" in asked:
         parts.append(array_any("categories", asked["categories"]))
-    parts += [_linked(asked[name]) for name in ("entities", "near") if name in asked]
+    parts += [_linked(asked[name]) for name in ("entities", "near", "graph") if name in asked]
     if "sellers" in asked:
         parts.append(isin("seller", asked["sellers"]))
     if "min_price" in asked or "max_price" in asked:

@@ -25,6 +25,7 @@ __all__ = [
     "START_ALL",
     "START_ENTITIES",
     "START_IDS",
+    "START_LINKED",
     "START_SELLERS",
     "START_WORDS",
 ]
@@ -90,12 +91,23 @@ START_WORDS = """
 CALL db.index.fulltext.queryNodes('product_text', $words) YIELD node AS p, score
 WITH p, score"""
 
+# Products linked in any way to an entity of $rows (key, seed, gain), with their score: of the entities that stand for
+# one seed the largest gain counts, the seeds add up.
+START_LINKED = """
+UNWIND $rows AS row
+MATCH (found:Entity {key: row.key})
+WITH found, row.seed AS seed, row.gain AS gain
+MATCH (p:Product)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(found)
+WITH p, seed, max(gain) AS most
+WITH p, sum(most) AS score"""
+
 # A predicate on `p` for each thing that can be asked; the parameter has the name of the condition.
 CONDITIONS = {
     "brands": "EXISTS { MATCH (p)-[:MADE_BY]->(b:Brand) WHERE b.key IN $brands }",
     "categories": "EXISTS { MATCH (p)-[:IN_CATEGORY]->(c:Category) WHERE c.key IN $categories }",
     "entities": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity) WHERE e.key IN $entities }",
     "near": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(n:Entity) WHERE n.key IN $near }",
+    "graph": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(g:Entity) WHERE g.key IN $graph }",
     "min_price": "p.price >= $min_price",
     "max_price": "p.price <= $max_price",
     "sellers": "p.seller IN $sellers",
