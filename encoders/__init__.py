@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from encoders.protocol import Encoder
 from kg.errors import NotFound
 
-__all__ = ["ENCODERS", "Encoder", "architecture", "load", "text_vectors"]
+if TYPE_CHECKING:
+    from encoders.graph_encoder import GraphEncoder
+
+__all__ = ["ENCODERS", "Encoder", "architecture", "load", "load_graph_encoder", "text_vectors"]
 
 # Name in config.json → module with `build(config, picture, text) -> model` and `load_encoder(folder, …) -> Encoder`.
 ENCODERS = {
@@ -63,6 +67,19 @@ def architecture(name: str) -> ModuleType:
     if name not in ENCODERS:
         raise NotFound(f"encoder {name!r} does not exist", hint=f"there are {', '.join(ENCODERS)}")
     return import_module(ENCODERS[name])
+
+
+def load_graph_encoder(path: Path | str, *, device: str = "auto") -> GraphEncoder:
+    """Opens what `skugraph gnn` has trained: vectors of entities, and of free texts in the same space.
+
+    Raises:
+        NotFound: there is no checkpoint, or it is not whole.
+        BadInput: it is broken, or that of another kind of encoder.
+        BadSetting: a device that cannot be used.
+    """
+    from encoders.graph_encoder import GraphEncoder
+
+    return GraphEncoder.load(path, device=device)
 
 
 def text_vectors(texts: Sequence[str], *, device: str = "auto") -> NDArray[np.float32]:
