@@ -22,7 +22,7 @@ from kg.settings import Settings
 __all__ = ["QUEUES", "TASKS", "broker_down", "make_app"]
 
 QUEUES = ("ingest", "decode", "encode", "graph")
-TASKS = {"embed": "encode", "relate": "graph"}  # kind of job, also the task's name → its queue
+TASKS = {"embed": "encode", "relate": "graph", "gnn": "graph"}  # kind of job, also the task's name → its queue
 LONGEST_TASK_S = 6 * 3600  # a message that nobody acknowledged comes back after this
 POLL_S = 0.1  # how often an idle worker looks into the broker's folder
 

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from encoders.graph.config import load_graph_config
 from kg.errors import BadInput, JobError, NotFound
 from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS
 from kg.processes import alive
@@ -27,11 +28,13 @@ from kg.stores import Stores
 from workers.app import broker_down, make_app
 
 __all__ = [
+    "GNN_CONFIG",
     "Job",
     "State",
     "cancel",
     "enqueue",
     "get_job",
+    "gnn_target",
     "is_orphan",
     "list_jobs",
     "move",
@@ -41,6 +44,7 @@ __all__ = [
     "requeue",
     "resume",
     "submit_embed",
+    "submit_gnn",
     "submit_relate",
     "wait",
 ]
@@ -49,6 +53,8 @@ State = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 OPEN: tuple[State, ...] = ("queued", "running", "paused")
 ORPHAN_S = 60.0  # a job without a sign of life for so long has no worker
 POLL_S = 0.2
+GNN_CONFIG = "sage"  # the best on hidden edges: docs/graph-encoder.md
+SEED = " seed "  # between config and seed in the target of a gnn job
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,8 @@ class Job:
     """One job as the graph has it.
 
     Attributes:
-        kind: embed or relate.
-        target: what it is about: the checkpoint folder of an embed job.
+        kind: embed, relate or gnn.
+        target: what it is about: the checkpoint folder of an embed job, config and seed of a gnn job.
         generation: id of the generation it fills, once its worker has read the checkpoint.
         total: items found to do when it began, more where the catalogue changed meanwhile.
         rejected: items left out, each a line in the home's log/NAME.rejects.jsonl, NAME being the job's id.
@@ -130,6 +136,26 @@ def submit_relate(stores: Stores) -> Job:
         StoreDown: the graph or the broker does not answer.
     """
     return _submit(stores, "relate", "entities")
+
+
+def submit_gnn(stores: Stores, config: str | Path = GNN_CONFIG, *, seed: int = 0) -> Job:
+    """Train a graph encoder on the entity graph and write the vectors that it gives the entities; an open job for the
+    same is taken up again instead.
+
+    Raises:
+        NotFound: no such config.
+        BadInput: a config that is refused.
+        StoreDown: the graph or the broker does not answer.
+    """
+    load_graph_config(config)
+    name = str(Path(config).expanduser().absolute()) if str(config).endswith(".json") else str(config)
+    return _submit(stores, "gnn", f"{name}{SEED}{seed}")
+
+
+def gnn_target(target: str) -> tuple[str, int]:
+    """Config and seed of a gnn job."""
+    name, _, seed = target.rpartition(SEED)
+    return name, int(seed)
 
 
 def get_job(stores: Stores, job: str) -> Job:
