@@ -1,75 +1,31 @@
-"""Phrases in captions: which entities a title or description mentions, found by dictionary.
+"""Which entities a title or description mentions, found by dictionary, as links of the graph.
 
-The dictionary is what fields state somewhere in the catalogue, plus a file of one's own. Words count whole in scripts
-that part them by spaces; in Chinese, Japanese, Korean and Thai any occurrence counts. Of overlapping phrases the
-leftmost wins, of those the longest: "rose gold" is no "rose".
+The dictionary is what fields state somewhere in the catalogue, a file of one's own, and what the captions themselves
+gave away (`kg.dictionary`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ahocorasick
-
 from kg.catalogue.writing import put_entities
+from kg.dictionary import Mining, mined_entities
 from kg.errors import BadInput
 from kg.graph.cypher import entities as cypher
 from kg.graph.cypher.catalogue import ENTITY_COUNTS, REVISION_TAKE
+from kg.graph.cypher.similarity import LEAVING
 from kg.graph.driver import Graph, Tx
+from kg.graph.edges import touch
+from kg.mining import fold
+from kg.phrases import Mention, Phrases
 from kg.records import Entity, content_hash, normalise
-from kg.scripts import unspaced
 
 __all__ = ["Mention", "Phrases", "match_phrases", "prune_entities", "read_dictionary"]
 
-LEAST_LETTERS = 3  # shorter words of spaced scripts mean too many things ("w", "xl")
-LEAST_UNSPACED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """A phrase found: its normalised text, where it starts in the normalised caption, the entities it may mean."""
-
-    text: str
-    start: int
-    keys: tuple[str, ...]
-
-
-class Phrases:
-    """A dictionary, ready to be looked for.
-
-    Args:
-        entries: (entity key, text); one text may stand for several entities.
-        df: of entities, how many products name them, where that is known.
-    """
-
-    def __init__(self, entries: Iterable[tuple[str, str]], df: Mapping[str, int] | None = None) -> None:
-        self.df = dict(df or {})
-        meanings: dict[str, list[str]] = {}
-        for key, text in entries:
-            if _worth_it(phrase := normalise(text)):
-                meanings.setdefault(phrase, []).append(key)
-        self.meanings = {phrase: tuple(sorted(set(keys))) for phrase, keys in meanings.items()}
-        self._automaton = ahocorasick.Automaton()
-        for phrase in self.meanings:
-            self._automaton.add_word(phrase, phrase)
-        self._automaton.make_automaton()
-
-    def find(self, caption: str) -> list[Mention]:
-        """Mentions in their order, none overlapping."""
-        if not self.meanings:
-            return []
-        text = normalise(caption)
-        found = [(last + 1 - len(phrase), -len(phrase), phrase) for last, phrase in self._automaton.iter(text)]
-        mentions, free = [], 0
-        for start, _, phrase in sorted(found):
-            if start >= free and _bounded(text, start, start + len(phrase)):
-                mentions.append(Mention(phrase, start, self.meanings[phrase]))
-                free = start + len(phrase)
-        return mentions
+CAPTION, MINED = "caption", "mined"  # sources of links: what some field states, what only captions say
 
 
 def read_dictionary(path: Path) -> list[Entity]:
@@ -94,19 +50,33 @@ def read_dictionary(path: Path) -> list[Entity]:
     return entities
 
 
-def match_phrases(graph: Graph, extra: Path | None = None, *, batch: int = 1000) -> int:
+def match_phrases(
+    graph: Graph, extra: Path | None = None, *, mining: Mining | None = None, most: int = 15, batch: int = 1000
+) -> int:
     """Link every product whose caption is yet unmatched, or every product if the dictionary changed, to what its title
     and description mention and no field of it states; returns how many products changed.
 
     Args:
         graph: that is read and written.
         extra: a file as `read_dictionary` reads it.
+        mining: whether captions also give the dictionary away; None: they do not, and what they gave is dropped.
+        most: such links of one product: first what some field states, then what was mined, the rarest first.
         batch: products in one transaction.
     """
     own = {entity.key: entity for entity in (read_dictionary(extra) if extra else ())}
     entries = {row["key"]: row["text"] for row in graph.read(cypher.DICTIONARY)}
     entries |= {key: entity.text for key, entity in own.items()}
-    phrases, dictionary = Phrases(entries.items()), content_hash(sorted(entries))
+    stated: dict[str, list[str]] = {}
+    for key, text in entries.items():
+        stated.setdefault(fold(text), []).append(key)
+    pairs, df = sorted(entries.items()), dict[str, int]()
+    for one in mined_entities(graph, mining):
+        known = stated.get(fold(one.text), [])  # a phrase that some field states in whatever spelling is that entity
+        if not known:
+            own[one.key], df[one.key] = Entity(type=one.type, text=one.text), one.df
+        pairs += [(key, text) for key in known or [one.key] for text in one.spellings]
+    phrases = Phrases(pairs, df)
+    dictionary = content_hash([pairs, sorted(df.items()), most])
     [state] = graph.read(cypher.PHRASES_STATE)
     until = state["revision"]
     cursor, changed = state["cursor"] if state["dictionary"] == dictionary else 0, 0
@@ -114,7 +84,8 @@ def match_phrases(graph: Graph, extra: Path | None = None, *, batch: int = 1000)
     def work(tx: Tx) -> int:
         tx.run(REVISION_TAKE, n=0)  # the lock: no product changes between its reading and its linking
         # Numbers are dense: a window of them is a batch, and needs no sorting however many products there are.
-        return _link(tx, tx.run(cypher.CAPTIONS, after=cursor, until=min(until, cursor + batch)), phrases, own)
+        rows = tx.run(cypher.CAPTIONS, after=cursor, until=min(until, cursor + batch))
+        return _link(tx, rows, phrases, own, most)
 
     while cursor < until:
         changed += graph.transaction(work)
@@ -132,6 +103,7 @@ def prune_entities(graph: Graph, *, batch: int = 1000) -> int:
 
     def work(tx: Tx) -> int:
         tx.run(REVISION_TAKE, n=0)  # the lock: nobody links to one of them meanwhile
+        touch(tx, [row["key"] for row in tx.run(LEAVING)])
         return int(tx.run(cypher.ENTITIES_PRUNE, limit=batch)[0]["gone"])
 
     total = 0
@@ -140,20 +112,17 @@ def prune_entities(graph: Graph, *, batch: int = 1000) -> int:
     return total
 
 
-def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str, Entity]) -> int:
+def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str, Entity], most: int) -> int:
     """Bring the caption links of these products up to date; returns how many products changed."""
     add: list[dict[str, str]] = []
     drop: list[dict[str, str]] = []
     for row in rows:
         links = [link for link in row["links"] if link["key"]]
-        stated = [link for link in links if link["source"] != "caption"]
-        texts = {normalise(text) for link in stated for text in (link["text"], *(link["path"] or ()))}
-        caption = f"{row['title'] or ''}\n{row['description'] or ''}"
-        wanted = {key for found in phrases.find(caption) if found.text not in texts for key in found.keys}
-        wanted -= {link["key"] for link in stated}
-        standing = {link["key"] for link in links if link["source"] == "caption"}
-        add += [{"id": row["id"], "key": key} for key in sorted(wanted - standing)]
-        drop += [{"id": row["id"], "key": key} for key in sorted(standing - wanted)]
+        stated = [link for link in links if link["source"] not in (CAPTION, MINED)]
+        wanted = _wanted(row, stated, phrases, most)
+        standing = {(link["key"], link["source"]) for link in links if link["source"] in (CAPTION, MINED)}
+        add += [{"id": row["id"], "key": key, "source": source} for key, source in sorted(wanted - standing)]
+        drop += [{"id": row["id"], "key": key, "source": source} for key, source in sorted(standing - wanted)]
     changed = sorted({link["id"] for link in (*add, *drop)})
     if not changed:
         return 0
@@ -168,18 +137,17 @@ def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str
     return len(changed)
 
 
-def _worth_it(phrase: str) -> bool:
-    if any(map(unspaced, phrase)):
-        return len(phrase) >= LEAST_UNSPACED
-    return len(phrase) >= LEAST_LETTERS and any(map(str.isalpha, phrase))
-
-
-def _bounded(text: str, start: int, end: int) -> bool:
-    """Neither end cuts a word in two."""
-    return not (start and _joined(text[start - 1], text[start])) and not (
-        end < len(text) and _joined(text[end - 1], text[end])
-    )
-
-
-def _joined(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum() and not unspaced(left) and not unspaced(right)
+def _wanted(row: Mapping[str, Any], stated: list[dict[str, Any]], phrases: Phrases, most: int) -> set[tuple[str, str]]:
+    """(key, source) of what a product's caption mentions and none of its own fields states."""
+    texts = {normalise(text) for link in stated for text in (link["text"], *(link["path"] or ()))}
+    keys = {link["key"] for link in stated}
+    ranks: dict[str, tuple[bool, int, int, str]] = {}
+    for found in phrases.find(f"{row['title'] or ''}\n{row['description'] or ''}"):
+        if found.text in texts:
+            continue
+        for key in found.keys:
+            if key not in keys:
+                rank = (key in phrases.df, phrases.df.get(key, 0), -len(found.text), key)
+                ranks[key] = min(rank, ranks.get(key, rank))
+    best = sorted(ranks, key=lambda key: ranks[key])[:most]
+    return {(key, MINED if key in phrases.df else CAPTION) for key in best}

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kg.entities import Phrases
 from kg.errors import BadInput
 from kg.ngrams import Grams, count_grams
+from kg.phrases import LEAST_LETTERS, LEAST_UNSPACED, Phrases
 from kg.records import entity_key
 from kg.scripts import unspaced
 from kg.words import STOP_WORDS, join, meaningful, stretches
@@ -29,7 +29,7 @@ RARE = 5  # cohesion of what is seen so often counts half: two rare words may st
 FREEDOM = 0.2
 SWALLOWED = 0.9  # share of a phrase's captions that have it inside one longer phrase: it is none by itself
 LONGEST = 10_000  # characters of a caption
-LEAST_LETTERS, LEAST_UNSPACED, MOST_LETTERS = 3, 2, 60
+MOST_LETTERS = 60
 
 
 @dataclass(frozen=True)

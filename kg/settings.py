@@ -15,9 +15,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from kg.errors import BadSetting
 
-__all__ = ["InstanceKind", "Settings", "load_settings"]
+__all__ = ["InstanceKind", "Settings", "SimilaritySource", "load_settings"]
 
 InstanceKind = Literal["image", "text", "fused"]
+SimilaritySource = Literal["text", "cooccurrence", "visual"]
 
 
 class Settings(BaseSettings):
@@ -69,8 +70,17 @@ class Settings(BaseSettings):
     phrase_dictionary: Path | None = Field(None, description="Extra phrases, one `type<TAB>text` a line")
 
     # entities
+    mine_phrases: Literal["auto", "on", "off"] = Field(
+        "auto", description="Entities from captions alone; auto: where fields state fewer than two of a product"
+    )
+    mine_least_df: int = Field(2, ge=1, description="Captions that such a phrase must stand in")
+    entities_per_product: int = Field(15, ge=0, le=100, description="Most entities a product has from its caption")
+    entity_model: str | None = Field(None, description="Model that also finds entities in captions, by name or path")
+    similarity_sources: tuple[SimilaritySource, ...] = Field(
+        ("text", "cooccurrence", "visual"), description="What SIMILAR_TO edges are computed from"
+    )
     similarity_k: int = Field(10, ge=1, le=100, description="Nearest entities looked at for SIMILAR_TO edges")
-    similarity_threshold: float = Field(0.6, ge=-1, le=1, description="Smallest cosine of a SIMILAR_TO edge")
+    similarity_threshold: float = Field(0.6, ge=-1, le=1, description="Smallest cosine of two texts or looks")
 
     # search
     exact_max_ids: int = Field(2000, ge=0, description="Graph sets up to this size are scored exactly")
@@ -93,6 +103,10 @@ class Settings(BaseSettings):
     rate_limit_per_minute: int = Field(600, ge=0, description="Requests of one client a minute; 0 for no limit")
     cypher_max_rows: int = Field(1000, ge=1, description="Most rows that a read-only Cypher query returns")
     cypher_timeout_s: float = Field(10, gt=0, description="Longest run of a read-only Cypher query")
+
+    def __hash__(self) -> int:
+        """The default hash wants every value to have one, and a table of rates has none."""
+        return hash(self.model_dump_json())
 
     @classmethod
     def settings_customise_sources(

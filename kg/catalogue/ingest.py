@@ -24,6 +24,7 @@ from kg.catalogue.pictures import WEB, Pictures
 from kg.catalogue.readers import Row, read_rows, table_columns
 from kg.catalogue.seen import Seen
 from kg.catalogue.writing import Listing, known, put, remove, touch
+from kg.dictionary import Mining, Recognise
 from kg.entities import match_phrases, prune_entities
 from kg.errors import BadInput, BadPicture, BadRecord, TooLarge
 from kg.graph.cypher.catalogue import IDS
@@ -70,6 +71,7 @@ def ingest(
     rejects: Path | None = None,
     sync: bool = False,
     progress: Callable[[IngestReport], None] | None = None,
+    recognise: Recognise | None = None,
 ) -> IngestReport:
     """Bring the graph up to what the table says.
 
@@ -81,6 +83,7 @@ def ingest(
         rejects: JSON lines of the rows that broke a rule: line, id, field, value, rule. Not written if there are none.
         sync: also remove products that the table does not hold.
         progress: is called after every chunk.
+        recognise: the model that `entity_model` names.
 
     Raises:
         BadInput: a table that cannot be read; nothing at `images`; `sync` with a table without rows.
@@ -127,7 +130,9 @@ def ingest(
             for gone in seen.absent(ids, stores.settings.batch_rows):
                 remove(stores.graph, gone)
                 removed += len(gone)
-        match_phrases(stores.graph, stores.settings.phrase_dictionary)
+        settings = stores.settings
+        mining = Mining(settings.mine_phrases, settings.mine_least_df, recognise, settings.entity_model or "")
+        match_phrases(stores.graph, settings.phrase_dictionary, mining=mining, most=settings.entities_per_product)
         prune_entities(stores.graph)
         return replace(
             report,

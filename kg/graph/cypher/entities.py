@@ -8,9 +8,16 @@ __all__ = [
     "ENTITIES_PRUNE",
     "MENTIONS",
     "MENTIONS_CLEAR",
+    "MINED",
+    "MINED_ADD",
+    "MINED_DONE",
+    "MINED_DROP",
+    "MINED_STATE",
     "PHRASES_DONE",
     "PHRASES_STATE",
     "REVISIONS",
+    "STATED",
+    "TITLES",
 ]
 
 # One row an entity that a field states, or that stands above one: key, type, text.
@@ -47,19 +54,19 @@ RETURN p.id AS id, p.title AS title, p.description AS description,
        collect({key: e.key, text: e.text, path: e.path, source: r.source}) AS links
 """
 
-# Links products to entities that their captions mention: $rows of id, key; nothing returned.
+# Links products to entities that their captions mention: $rows of id, key, source; nothing returned.
 MENTIONS = """
 UNWIND $rows AS row
 MATCH (e:Entity {key: row.key})
 MATCH (p:Product {id: row.id})
-CREATE (p)-[:HAS_ENTITY {source: 'caption', weight: 0.5}]->(e)
+CREATE (p)-[:HAS_ENTITY {source: row.source, weight: 0.5}]->(e)
 """
 
-# Takes such links off: $rows of id, key; nothing returned.
+# Takes such links off: $rows of id, key, source; nothing returned.
 MENTIONS_CLEAR = """
 UNWIND $rows AS row
 MATCH (p:Product {id: row.id})-[r:HAS_ENTITY]->(e:Entity {key: row.key})
-WHERE r.source = 'caption'
+WHERE r.source = row.source
 DELETE r
 """
 
@@ -72,5 +79,53 @@ MATCH (e:Entity)
 WHERE e.df <= 0 AND NOT EXISTS { MATCH (e)<-[:CHILD_OF]-(:Entity) }
 WITH e LIMIT $limit
 DETACH DELETE e
+RETURN count(*) AS gone
+"""
+
+# Every product: title, description.
+TITLES = "MATCH (p:Product) RETURN p.title AS title, p.description AS description"
+
+# One row: products; and links, how many of them to an entity the fields state.
+STATED = """
+MATCH (p:Product)
+WITH count(p) AS products
+OPTIONAL MATCH (:Product)-[r:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(:Entity)
+WHERE r.source IS NULL OR r.source = 'field'
+RETURN products, count(r) AS links
+"""
+
+# One row: products (how many there are now), round (which mined phrases hold; '' none; null: never decided), then
+# (products when it was decided), rule (by which).
+MINED_STATE = """
+OPTIONAL MATCH (p:Product)
+WITH count(p) AS products
+OPTIONAL MATCH (c:Counter {name: 'mined'})
+RETURN products, c.round AS round, coalesce(c.value, 0) AS then, c.rule AS rule
+"""
+
+# Phrases of $round: key, type, text, df, score, spellings.
+MINED = """
+MATCH (m:Phrase) WHERE m.round = $round
+RETURN m.key AS key, m.type AS type, m.text AS text, m.df AS df, m.score AS score, m.spellings AS spellings
+"""
+
+# Phrases of $round, which does not hold yet: $rows of key, type, text, df, score, spellings; nothing returned.
+MINED_ADD = """
+UNWIND $rows AS row
+CREATE (m:Phrase {round: $round, key: row.key, type: row.type, text: row.text, df: row.df, score: row.score,
+                  spellings: row.spellings})
+"""
+
+# From now on $round holds, decided by $rule when there were $products; nothing returned.
+MINED_DONE = """
+MERGE (c:Counter {name: 'mined'})
+SET c.round = $round, c.value = $products, c.rule = $rule
+"""
+
+# Takes out up to $limit phrases of other rounds than $round: gone, how many.
+MINED_DROP = """
+MATCH (m:Phrase) WHERE m.round <> $round
+WITH m LIMIT $limit
+DETACH DELETE m
 RETURN count(*) AS gone
 """
