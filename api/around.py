@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from api.fusion import Ranked
 from api.models import FoundEntity, GraphUse
@@ -39,12 +39,7 @@ def look_around(finder: EntityFinder, text: str, use: GraphUse) -> Around:
     """The entities that the text means and those around them, as far as `use` says; every category stands for all
     below it."""
     understood = finder.find(text)
-    found = {
-        one.key: FoundEntity(
-            key=one.key, text=one.text, type=one.type, df=one.df, score=one.score, how=one.how, words=one.words
-        )
-        for one in understood.found
-    }
+    found = {one.key: FoundEntity(**asdict(one)) for one in understood.found}
     if not found:
         verb = {"narrow": "narrowed", "widen": "widened"}[use.mode]
         return Around(notes=(*understood.notes, f"the text means no entity of the graph: nothing is {verb}"))

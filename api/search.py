@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from api import planner
 from api.around import LIST, Around, look_around, narrow, widen
 from api.clock import Clock
+from api.entity_space import EntitySpace, graph_encoder
 from api.fusion import Fused, Ranked, fuse
 from api.lists import VectorList, matches, vector_lists
 from api.models import Hit, PlanReport, SearchReply, SearchRequest
@@ -42,7 +43,7 @@ class Searcher:
 
     def __init__(self, stores: Stores, load_encoder: Callable[[str], Encoder]) -> None:
         self.stores, self.load_encoder = stores, load_encoder
-        self.finder = EntityFinder(stores)
+        self.finder = EntityFinder(stores, EntitySpace(stores, graph_encoder(stores.settings)).near)
         self._encoders: dict[str, Encoder] = {}
         self._lock = threading.Lock()
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from api.words import query_words
 from kg.entities import Phrases
+from kg.errors import BadInput, EncoderMismatch
 from kg.graph import neighbourhood
 from kg.graph.cypher import browse
 from kg.graph.cypher.filters import COUNT
@@ -97,10 +98,13 @@ class EntityFinder:
         free = {word for word in words if word not in taken and meaningful(word)}
         found += _by_words(by_words.values(), words, free)
         notes: tuple[str, ...] = ()
-        if (near := self._near()) is None:
-            notes = (NO_VECTORS,)
-        elif free or mentions:
-            found += self._by_vector(near, text, free, sorted(wanted))
+        try:
+            if (near := self._near()) is None:
+                notes = (NO_VECTORS,)
+            elif free or mentions:
+                found += self._by_vector(near, text, free, sorted(wanted))
+        except (BadInput, EncoderMismatch) as error:  # words find entities all the same
+            notes = (f"entity vectors cannot be asked: {error}",)
         best: dict[str, Found] = {}
         for one in sorted(found, key=lambda one: (-one.score, one.how, -one.df, one.key)):
             best.setdefault(one.key, one)

@@ -15,6 +15,7 @@ __all__ = [
     "CategoryOption",
     "CypherOption",
     "EntityOption",
+    "GraphOption",
     "HopsOption",
     "ImageOption",
     "MaxPriceOption",
@@ -34,6 +35,12 @@ BrandOption = Annotated[Many, typer.Option("--brand", help="Made by it; again fo
 CategoryOption = Annotated[Many, typer.Option("--category", help="In it or below")]
 EntityOption = Annotated[Many, typer.Option("--entity", help="Linked to it: `colour:green`, or plain text")]
 NearOption = Annotated[Many, typer.Option("--near", metavar="ENTITY", help="Linked to it or to a similar one")]
+GraphOption = Annotated[
+    str | None,
+    typer.Option(
+        "--graph", metavar="MODE", help="Let the entities that the text means `narrow` or `widen` the search (or `off`)"
+    ),
+]
 HopsOption = Annotated[int | None, typer.Option("--hops", help="How far from --near, in edges (default 1)")]
 MinWeightOption = Annotated[float | None, typer.Option("--min-weight", help="Smallest weight of those edges")]
 MinPriceOption = Annotated[float | None, typer.Option("--min-price", help="Lowest price")]
@@ -75,7 +82,8 @@ def print_hit(hit: Any, *, explain: bool = False) -> None:
     say(f"     {hit.reason}", style="dim")
     if explain:
         for step in hit.path:
-            weight = "" if step.weight is None else f" ({step.weight:.2f})"
+            known = [f"{step.weight:.2f}" if step.weight is not None else "", step.origin]
+            weight = f" ({' '.join(filter(None, known))})" if any(known) else ""
             say(f"     {step.source} -{step.relation}-> {step.target}{weight}", style="dim")
         for name, rank in hit.ranks.items():
             say(f"     {name}: rank {rank}, score {hit.scores[name]:.4f}", style="dim")

@@ -11,7 +11,7 @@ from api.cli.asking import (
     CategoryOption,
     CypherOption,
     EntityOption,
-    HopsOption,
+    GraphOption,
     ImageOption,
     MaxPriceOption,
     MinPriceOption,
@@ -27,6 +27,9 @@ from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, tab
 __all__ = ["cypher", "search"]
 
 Many = list[str] | None
+StepsOption = Annotated[
+    int | None, typer.Option("--hops", help="How far from --near or from what --graph finds, in edges (default 1)")
+]
 
 
 def search(
@@ -37,7 +40,8 @@ def search(
     category: CategoryOption = None,
     entity: EntityOption = None,
     near: NearOption = None,
-    hops: HopsOption = None,
+    graph: GraphOption = None,
+    hops: StepsOption = None,
     min_weight: MinWeightOption = None,
     min_price: MinPriceOption = None,
     max_price: MaxPriceOption = None,
@@ -51,15 +55,21 @@ def search(
     """Search by words, picture, example product and place in the graph, in any combination.
 
     Example: `skugraph search "glass bottle" --image photo.jpg --near colour:green --max-price 20`
+
+    With the entity graph: `skugraph search "green glass bottle" --graph widen --hops 1 --min-weight 0.5 --explain`
     """
     from api.client import ask_search
     from api.models import SearchRequest
 
+    steps = {"hops": hops, "min_weight": min_weight}
+    around = steps if near or graph is None else {}
     filters = {
-        "brand": brand, "category": category, "entity": entity, "near": near, "hops": hops, "min_weight": min_weight,
+        "brand": brand, "category": category, "entity": entity, "near": near, **around,
         "min_price": min_price, "max_price": max_price, "seller": seller, "cypher": cypher,
     }  # fmt: skip
     fields: dict[str, Any] = {"text": text, "like": like, "k": k, "explain": explain, "filters": given(filters)}
+    if graph is not None:
+        fields["graph"] = given({"mode": graph, **steps})
     if image is not None:
         fields["image"] = read_image(image)
     request = SearchRequest.model_validate(fields)
@@ -71,6 +81,9 @@ def print_reply(reply: Any, *, explain: bool = False) -> None:
     """A search reply for people."""
     for hit in reply.hits:
         print_hit(hit, explain=explain)
+    if explain and reply.entities:
+        found = [f"{one.key} ({one.score:.2f} {one.how})" for one in reply.entities]
+        say(f"the text means {', '.join(found)}", style="dim")
     for note in reply.notes:
         say(f"note: {note}", style="yellow")
     total = reply.timings_ms.get("total", sum(reply.timings_ms.values()))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from api.models import FoundEntity
 from api.needs import Read, UseBackend
-from kg.errors import NotFound
+from kg.errors import BadInput, NotFound
+from kg.filters import MAX_HOPS
 from kg.graph.cypher import browse
+from kg.graph.neighbourhood import around, edges_between
 
 __all__ = ["router"]
+
+EDGES = 12  # edges for each node that may be shown
 
 router = APIRouter(prefix="/v1/entities", tags=["graph"])
 
@@ -35,6 +41,36 @@ class EntityReply(EntityRow):
     similar: tuple[EntityRow, ...] = Field((), description="Neighbours over SIMILAR_TO, nearest first")
 
 
+class FoundList(BaseModel):
+    entities: tuple[FoundEntity, ...] = Field(description="Best first")
+    notes: tuple[str, ...] = ()
+
+
+class NeighbourNode(BaseModel):
+    key: str
+    type: str
+    text: str
+    df: int = Field(description="Products that have it")
+    hops: int = Field(description="SIMILAR_TO edges on the strongest way to it")
+    strength: float = Field(description="Product of the weights on that way")
+
+
+class NeighbourEdge(BaseModel):
+    """One SIMILAR_TO edge; a pair of entities has one for each source that finds them similar."""
+
+    source: str = Field(description="Entity key; the edge has no direction")
+    target: str
+    weight: float
+    origin: str = Field(description="What it was made from: text, cooccurrence, visual")
+    generation: str = Field("", description="The computation that made it")
+
+
+class Neighbours(BaseModel):
+    key: str
+    nodes: tuple[NeighbourNode, ...] = Field(description="The entity first, then the strongest")
+    edges: tuple[NeighbourEdge, ...] = Field(description="All among these nodes, the heaviest first")
+
+
 def _row(row: dict) -> dict:
     return {name: value for name, value in row.items() if value is not None}
 
@@ -55,6 +91,46 @@ def entities(
     else:
         rows = server.stores.graph.read(browse.ENTITIES, type=type, limit=limit)
     return EntityList(entities=tuple(EntityRow(**_row(row)) for row in rows))
+
+
+@router.get(":find", dependencies=[Read])
+def find(
+    server: UseBackend,
+    text: Annotated[str, Query(max_length=2000, description="As a person writes it", examples=["green glass bottle"])],
+    type: Annotated[list[str] | None, Query(max_length=50, description="Only of these types")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+) -> FoundList:
+    """Entities that a text means: named in it, by most of their words, or near to it by their vectors."""
+    if not text.strip():
+        raise BadInput("text is empty: give the words to find entities by", field="text")
+    understood = server.searcher.finder.find(text, types=type or (), most=limit)
+    found = tuple(FoundEntity(**asdict(one)) for one in understood.found)
+    return FoundList(entities=found, notes=understood.notes)
+
+
+@router.get("/{key:path}/neighbourhood", dependencies=[Read])
+def neighbourhood(
+    key: str,
+    server: UseBackend,
+    hops: Annotated[int, Query(ge=0, le=MAX_HOPS)] = 1,
+    min_weight: Annotated[float, Query(ge=0, le=1, description="Smallest weight of an edge")] = 0,
+    limit: Annotated[int, Query(ge=1, le=500, description="Most nodes, the strongest")] = 50,
+) -> Neighbours:
+    """An entity and what lies around it over SIMILAR_TO: nodes and edges, to be drawn or walked."""
+    graph = server.stores.graph
+    there = around(graph, {key: 1.0}, hops=hops, min_weight=min_weight, most=limit)
+    if key not in there.ways:
+        raise NotFound(f"entity {key!r} does not exist", hint="/v1/entities?query=… finds keys")
+    nodes = [
+        NeighbourNode(
+            key=node.key, type=node.type, text=node.text, df=node.df, hops=len(way.steps), strength=way.strength
+        )
+        for node, way in ((there.nodes[name], way) for name, way in there.ways.items())
+    ]
+    rows = edges_between(graph, there.ways, min_weight=min_weight, limit=EDGES * limit) if len(nodes) > 1 else []
+    edges = [NeighbourEdge(**_row(row)) for row in rows]
+    nodes.sort(key=lambda node: (node.key != key, -node.strength, node.hops, node.key))
+    return Neighbours(key=key, nodes=tuple(nodes), edges=tuple(edges))
 
 
 @router.get("/{key:path}", dependencies=[Read])

@@ -32,6 +32,10 @@ EXAMPLES = {
         "summary": "Around an entity, over SIMILAR_TO",
         "value": {"filters": {"near": "colour:green", "hops": 2, "min_weight": 0.6}},
     },
+    "entities of the words": {
+        "summary": "By words, and by the entities that they mean",
+        "value": {"text": "green glass bottle", "graph": {"mode": "widen", "hops": 1, "min_weight": 0.6}},
+    },
 }
 
 
