@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from api.client import RUN_NAME
+from kg import entity_vectors
 from kg.errors import SkugraphError, StoreDown
 from kg.graph.cypher import health
 from kg.home import Home
@@ -85,6 +86,7 @@ def examine(settings: Settings) -> Report:
             _graph(report, stores)
         with report.part("vectors", stores.vectors_uri):
             _vectors(report, stores)
+            _entities(report, stores)
         with report.part("jobs"):
             _jobs(report, stores)
     _workers(report, settings)
@@ -187,6 +189,23 @@ def _generation(report: Report, stores: Stores, live: Generation) -> None:
         report.faults.append(
             f"vectors: {total:,} in Milvus Lite is {most}: set SKUGRAPH_VECTORS_URI to a Milvus server"
         )
+
+
+def _entities(report: Report, stores: Stores) -> None:
+    """The vectors of the entities; they are an extra, so there need not be any."""
+    live, behind = entity_vectors.live(stores), entity_vectors.staleness(stores)
+    if live is None or behind is None:
+        report.checks.append(Check("entity vectors", "none; `skugraph gnn` makes them"))
+        return
+    holds = f"{behind.stale:,} of {behind.entities:,} entities stale"
+    if behind.gone:
+        holds += f", {behind.gone:,} vectors of entities that are gone"
+    state = "stale" if behind.stale or behind.gone else "live"
+    report.checks.append(Check("entity vectors", state, live.encoder_path, f"{live.dim}-d", holds))
+    if behind.stale:
+        report.faults.append(f"entity vectors: {behind.stale:,} of {behind.entities:,} entities stale: `skugraph gnn`")
+    if not Path(live.encoder_path).is_dir():
+        report.faults.append(f"entity vectors: their encoder {live.encoder_path} is gone: `skugraph gnn`")
 
 
 def _jobs(report: Report, stores: Stores) -> None:

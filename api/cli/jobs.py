@@ -1,4 +1,4 @@
-"""Work of the workers: embed, relate, jobs, generations, promote."""
+"""Work of the workers: embed, relate, gnn, jobs, generations, promote."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kg.stores import Stores
     from workers.jobs import Job
 
-__all__ = ["embed", "generations", "jobs", "promote", "relate", "run_job"]
+__all__ = ["embed", "generations", "gnn", "jobs", "promote", "relate", "run_job"]
 
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its end, or only put it in the queue")]
 
@@ -95,6 +95,54 @@ def relate(wait: WaitOption = True, home: HomeOption = None, as_json: JsonOption
 
     with open_stores(open_settings(home, filled=True)) as stores:
         _finish(stores, submit_relate(stores), wait=wait, as_json=as_json)
+
+
+def gnn(
+    config: Annotated[
+        str, typer.Option("--config", metavar="NAME", help="gcn, sage, gat, or the path of a .json file")
+    ] = "sage",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is random")] = 0,
+    wait: WaitOption = True,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a graph neural network on the entities and the edges that `relate` wrote, and keep its vector of each
+    entity: free text then finds entities by what they mean and by what they stand close to.
+
+    It says how well the vectors tell edges that the training did not see from pairs that are none, beside the vectors
+    of the texts alone. Where nothing changed since, nothing is done.
+
+    Example: `skugraph relate && skugraph gnn --config gat`
+    """
+    from kg.entity_vectors import live
+    from kg.stores import open_stores
+    from workers.jobs import submit_gnn
+
+    with open_stores(open_settings(home, filled=True)) as stores:
+        job = submit_gnn(stores, config, seed=seed)
+        if not wait:
+            emit(job.json(), as_json, lambda: say(_line(job)))
+            return
+        ended = run_job(stores, job, quiet=as_json)
+        found = live(stores)
+        metrics = _graph_metrics(Path(found.encoder_path)) if found and found.collection.endswith(ended.generation) else {}
+
+    def page() -> None:
+        say(_line(ended))
+        rows = [(name, values.get("auc"), values.get("mrr")) for name, values in metrics.items()]
+        table(("edges that were hidden", "AUC", "MRR"), rows)
+
+    emit(ended.json() | {"metrics": metrics}, as_json, page)
+
+
+def _graph_metrics(folder: Path) -> dict[str, dict[str, float]]:
+    """What the training has found out; nothing where the worker's folder is not on this machine."""
+    import json
+
+    try:
+        return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def jobs(

@@ -19,8 +19,12 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 class JobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["embed", "relate"] = Field(description="embed: vectors of what changed; relate: entity similarity")
+    kind: Literal["embed", "relate", "gnn"] = Field(
+        description="embed: vectors of what changed; relate: entity similarity; gnn: vectors of entities"
+    )
     encoder: str = Field("", description="For embed: name of a checkpoint in the home's folder `models`")
+    config: Literal["gcn", "sage", "gat"] = Field(work.GNN_CONFIG, description="For gnn: kind of the network")
+    seed: int = Field(0, ge=0, lt=2**31, description="For gnn: of all that is random")
 
 
 class JobReply(BaseModel):
@@ -59,6 +63,8 @@ def submit(body: JobRequest, server: UseBackend) -> JobReply:
     """Start a job, or take up the open one that does the same."""
     if body.kind == "relate":
         return _reply(work.submit_relate(server.stores))
+    if body.kind == "gnn":
+        return _reply(work.submit_gnn(server.stores, body.config, seed=body.seed))
     folder = server.stores.home.models / body.encoder
     if not body.encoder or folder.parent != server.stores.home.models or body.encoder.startswith("."):
         raise BadInput(f"encoder = {body.encoder!r}: name a checkpoint folder in the home's `models`")
