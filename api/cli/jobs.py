@@ -125,7 +125,8 @@ def gnn(
             return
         ended = run_job(stores, job, quiet=as_json)
         found = live(stores)
-        metrics = _graph_metrics(Path(found.encoder_path)) if found and found.collection.endswith(ended.generation) else {}
+        ours = found is not None and found.fingerprint[:10] == ended.generation
+        metrics = _graph_metrics(Path(found.encoder_path)) if found and ours else {}
 
     def page() -> None:
         say(_line(ended))

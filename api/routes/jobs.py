@@ -23,7 +23,7 @@ class JobRequest(BaseModel):
         description="embed: vectors of what changed; relate: entity similarity; gnn: vectors of entities"
     )
     encoder: str = Field("", description="For embed: name of a checkpoint in the home's folder `models`")
-    config: Literal["gcn", "sage", "gat"] = Field(work.GNN_CONFIG, description="For gnn: kind of the network")
+    config: Literal["gcn", "sage", "gat"] = Field("sage", description="For gnn: kind of the network")
     seed: int = Field(0, ge=0, lt=2**31, description="For gnn: of all that is random")
 
 
