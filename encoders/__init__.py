@@ -24,6 +24,7 @@ ENCODERS = {
     "clip_style": "encoders.clip_style",
     "uniter_style": "encoders.uniter_style",
     "capture": "encoders.capture",
+    "ege_cmp": "encoders.ege_cmp",
 }
 
 

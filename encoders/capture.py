@@ -192,26 +192,26 @@ class Capture(nn.Module):
                 self._pre_pictures(batch.pictures, batch.boxes, picture_mask),
                 self._pre_texts(batch.texts, text_mask),
             )
-            found["ntxent"] = self._contrast(*vectors, batch)
+            found["ntxent"] = self.contrasted(*vectors, batch)
             if self.twins:
-                found["views"] = self._contrast(vectors[0], self._twin(batch), batch, "views")
+                found["views"] = self.contrasted(vectors[0], self.twin(batch), batch, "views")
         if not self.needs_masked:
             return found
         if batch.masked is None:
             raise ValueError("the batch has nothing masked, and the losses ask for it: see encoders.masking")
         part = batch.masked
-        texts = self._separate_texts(part.texts, part.text_mask)
-        pictures = self._separate_pictures(part.pictures, part.boxes, part.picture_mask)
+        texts = self.text_tokens(part.texts, part.text_mask)
+        pictures = self.picture_tokens(part.pictures, part.boxes, part.picture_mask)
         features = self.picture_entry.whole(part.pictures, part.picture_mask)
         if pre and self.ntxent_on == "masked":
             vectors = self.picture_head(pictures[:, 0], features), self.text_head(texts[:, 0])
-            found["ntxent"] = self._contrast(*vectors, part)
+            found["ntxent"] = self.contrasted(*vectors, part)
         if not (post or self.weights["mlm"] or self.weights["mrm"]):
             return found
-        pictures, texts = self._fuse(pictures, part.picture_mask, texts, part.text_mask)
+        pictures, texts = self.fuse(pictures, part.picture_mask, texts, part.text_mask)
         if post:
             vectors = self.picture_head(pictures[:, 0], features), self.text_head(texts[:, 0])
-            found["ntxent_post"] = self._contrast(*vectors, part)
+            found["ntxent_post"] = self.contrasted(*vectors, part)
         if self.weights["mlm"]:
             found["mlm"] = self.weights["mlm"] * self.pretext.word_loss(texts, part)
         if self.weights["mrm"]:
@@ -223,23 +223,23 @@ class Capture(nn.Module):
         """(B, R, W), (B, R, 5), (B, R) to (B, dim), unit rows."""
         if self.exported == "pre":
             return self._pre_pictures(pictures, boxes, mask)
-        tokens = self._alone(self._separate_pictures(pictures, boxes, mask), mask, stream=0)
+        tokens = self._alone(self.picture_tokens(pictures, boxes, mask), mask, stream=0)
         return self.picture_head(tokens[:, 0], self.picture_entry.whole(pictures, mask))
 
     def text_vectors(self, texts: Tensor, mask: Tensor) -> Tensor:
         """(B, T, V), (B, T) to (B, dim), unit rows."""
         if self.exported == "pre":
             return self._pre_texts(texts, mask)
-        return self.text_head(self._alone(self._separate_texts(texts, mask), mask, stream=1)[:, 0])
+        return self.text_head(self._alone(self.text_tokens(texts, mask), mask, stream=1)[:, 0])
 
     def fused_vectors(
         self, pictures: Tensor, boxes: Tensor, picture_mask: Tensor, texts: Tensor, text_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Post-fusion vectors of items, (B, dim) each: of the global token, and of [CLS]."""
-        seen, read = self._fuse(
-            self._separate_pictures(pictures, boxes, picture_mask),
+        seen, read = self.fuse(
+            self.picture_tokens(pictures, boxes, picture_mask),
             picture_mask,
-            self._separate_texts(texts, text_mask),
+            self.text_tokens(texts, text_mask),
             text_mask,
         )
         features = self.picture_entry.whole(pictures, picture_mask)
@@ -250,35 +250,45 @@ class Capture(nn.Module):
         """One over the temperature."""
         return self.log_scale.clamp(0, math.log(100)).exp()
 
-    def _contrast(self, some: Tensor, others: Tensor, batch: Batch | Masked, weight: str = "ntxent") -> Tensor:
+    def contrasted(self, some: Tensor, others: Tensor, batch: Batch | Masked, weight: str = "ntxent") -> Tensor:
+        """The contrast of two (B, dim), times the loss's weight."""
         return self.weights[weight] * contrast(self.contrast_loss, some, others, self.scale, batch.identity)
 
-    def _twin(self, batch: Batch) -> Tensor:
+    def twin(self, batch: Batch) -> Tensor:
+        """(B, dim) of the second views."""
         if batch.twin is None:
             raise ValueError("the batch has no second views, and the loss between views asks for them")
         pictures, boxes, mask = batch.twin
         return self._pre_pictures(pictures, boxes, hide_tokens(mask, self.hide_regions if self.training else 0.0))
 
     def _pre_pictures(self, pictures: Tensor, boxes: Tensor, mask: Tensor) -> Tensor:
-        tokens = self._separate_pictures(pictures, boxes, mask, first=True)
+        tokens = self.picture_tokens(pictures, boxes, mask, first=True)
         return self.picture_head(tokens[:, 0], self.picture_entry.whole(pictures, mask))
 
     def _pre_texts(self, texts: Tensor, mask: Tensor) -> Tensor:
-        return self.text_head(self._separate_texts(texts, mask, first=True)[:, 0])
+        return self.text_head(self.text_tokens(texts, mask, first=True)[:, 0])
 
-    def _separate_pictures(self, pictures: Tensor, boxes: Tensor, mask: Tensor, *, first: bool = False) -> Tensor:
+    def picture_tokens(self, pictures: Tensor, boxes: Tensor, mask: Tensor, *, first: bool = False) -> Tensor:
+        """Through the picture transformer: (B, R, width), or (B, 1, width) where only the first is wanted."""
         return run_layers(self.picture_layers, self.picture_entry(pictures, boxes, mask), mask, first=first)
 
-    def _separate_texts(self, texts: Tensor, mask: Tensor, *, first: bool = False) -> Tensor:
+    def text_tokens(self, texts: Tensor, mask: Tensor, *, first: bool = False) -> Tensor:
+        """Through the text transformer: (B, T, width), or (B, 1, width)."""
         return run_layers(self.text_layers, self.text_entry(texts), mask, first=first)
 
-    def _fuse(self, pictures: Tensor, picture_mask: Tensor, texts: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
+    def fuse(self, pictures: Tensor, picture_mask: Tensor, texts: Tensor, text_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Cross and joint transformers over both streams: (B, R, width), (B, T, width)."""
         for layer in self.cross_layers:
             pictures, texts = layer(pictures, picture_mask, texts, text_mask)
+        return self.join(pictures, picture_mask, texts, text_mask)
+
+    def join(
+        self, others: Tensor, other_mask: Tensor, texts: Tensor, text_mask: Tensor, *, stream: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """The joint transformer over texts and what stands beside them: pictures, or (stream 1) other texts."""
         length = texts.shape[1]
-        both = torch.cat([self._placed(texts, 1), self._placed(pictures, 0)], dim=1)
-        both = run_layers(self.joint_layers, both, torch.cat([text_mask, picture_mask], dim=1))
+        both = torch.cat([self._placed(texts, 1), self._placed(others, stream)], dim=1)
+        both = run_layers(self.joint_layers, both, torch.cat([text_mask, other_mask], dim=1))
         both = self.joint_norm(both)
         return both[:, length:], both[:, :length]
 

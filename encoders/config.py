@@ -41,6 +41,21 @@ class _Text(_Part):
     initialise: bool = False  # the layers above them start as those of the text model
 
 
+class _Entities(_Part):
+    per_item: int = Field(default=15, ge=0)  # most of one text; 0: none, and no graph
+    least_df: int = Field(default=2, ge=1)  # captions that an entity stands in, see `kg.mining.mine`
+    most_words: int = Field(default=4, ge=1)
+    most: int | None = Field(default=20_000, ge=1)  # of the vocabulary
+    sources: dict[Literal["text", "cooccurrence", "visual", "memory"], float] = {
+        "text": 1.0, "cooccurrence": 1.0, "visual": 1.0, "memory": 1.0,
+    }  # weights of the evidence for S: see `encoders.entity_graph`  # fmt: skip
+    neighbours: int = Field(default=20, ge=1)
+    graph: Literal["nearest", "adaptive", "random"] = "nearest"
+    scale: Literal["rank", "absolute"] = "rank"  # thresholds are on shares of the edges, or on S itself
+    momentum: float = Field(default=0.0, ge=0, lt=1)  # of the entities' vectors from epoch to epoch
+    nodes: int = Field(default=192, ge=2)  # most entities ranked in a step
+
+
 class _Training(_Part):
     epochs: int = Field(ge=1)
     batch: int = Field(ge=2)
@@ -60,6 +75,7 @@ class _Config(_Part):
     picture: _Picture
     text: _Text
     detector: str | dict[str, Any] | None = None  # a name or folder, or {"train": its settings}
+    entities: _Entities | None = None  # of ege_cmp
     model: dict[str, Any]  # each architecture has its own
     training: _Training
 
@@ -87,7 +103,8 @@ def load_config(name: str | Path, *, epochs: int | None = None) -> dict[str, Any
                 part[last] = value
         if epochs is not None:
             config["training"]["epochs"] = epochs
-        return _Config.model_validate(config).model_dump()
+        found = _Config.model_validate(config).model_dump()
+        return found if found["entities"] else {name: part for name, part in found.items() if name != "entities"}
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from encoders import checkpoint
 from encoders.backbones import TextBackbone, text_backbone
+from encoders.entities import Vocabulary
 from encoders.features import FeatureCache
 from encoders.looking import Look, make_look, padded
 from encoders.protocol import Regions, region_encoder
 from encoders.regions.detector import Detector, load_detector
 from encoders.regions.features import RegionTokens
+from encoders.tables import EntityBatch
 from kg.errors import BadInput, EncoderMismatch
 
 __all__ = ["DualEncoder", "Vectors", "open_dual"]
@@ -63,6 +65,7 @@ class DualEncoder:
         folder: of the checkpoint it was opened from.
         look: makes the tokens of pictures, and knows the detector.
         batch: pictures or texts in one forward pass.
+        vocabulary: entities that are found in texts, where the model reads such too.
     """
 
     name: str
@@ -74,6 +77,7 @@ class DualEncoder:
     text_backbone: TextBackbone
     model: Vectors
     batch: int = 64
+    vocabulary: Vocabulary | None = None
 
     @property
     def detector(self) -> Detector | None:
@@ -100,9 +104,18 @@ class DualEncoder:
         order = np.argsort([len(text) for text in texts], kind="stable")
         out = np.empty((len(texts), self.dim), np.float32)
         for rows in self._slices(len(texts)):
-            found = self.text_backbone.tokens([texts[i] for i in order[rows]])
+            some = [texts[i] for i in order[rows]]
+            found: tuple[Any, ...] = self.text_backbone.tokens(some)
+            if self.vocabulary:
+                found = (*found, self._entities(some, self.vocabulary))
             out[order[rows]] = self.model.text_vectors(*found).float().cpu().numpy()
         return out
+
+    def _entities(self, texts: Sequence[str], vocabulary: Vocabulary) -> EntityBatch:
+        numbers = vocabulary.find(texts)
+        tokens = self.text_backbone.tokens(vocabulary.sentences(numbers, self.text_backbone))
+        nothing = torch.zeros(tokens.mask.shape, dtype=torch.int64, device=self.device)  # ids are for masked words
+        return EntityBatch(*tokens, nothing, torch.from_numpy(numbers).to(self.device))
 
     def encode_items(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
         """Picture and text of one item as one vector, see `Vectors.item`."""
@@ -204,6 +217,9 @@ def open_dual(
                 f"{config[kind]['fingerprint'][:10]}…, here it has {fingerprint[:10]}…",
                 hint="install the version it was trained with, or train again",
             )
+    vocabulary = Vocabulary.open(folder) if config.get("entities") else None
+    if vocabulary and vocabulary.fingerprint != config["entities"]["fingerprint"]:
+        raise EncoderMismatch(f"{folder}: its entities are not those it was trained with", hint="train it again")
     model = build({**config, "text": {**config["text"], "initialise": False}}, look, text)
     try:
         model.load_state_dict({name: value for name, value in weights.items() if name != checkpoint.MEAN})
@@ -220,6 +236,7 @@ def open_dual(
         text,
         model,  # type: ignore[arg-type]
         batch,
+        vocabulary,
     )
 
 

@@ -22,12 +22,13 @@ ZEROED = 0.9  # of the regions asked for
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of words and of regions that a model wants hidden, 0 for none, and of the items of a batch that it wants
-    them hidden in."""
+    """Shares of words and of regions that a model wants hidden, 0 for none, of the items of a batch that it wants them
+    hidden in; and whether the words that are hidden are hidden in the entity sentences too."""
 
     words: float = 0.15
     regions: float = 0.15
     items: float = 1.0
+    entities: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Masked:
         regions: (B, R) bool, true where a region is asked for.
         features: (M, W), those of the M regions that are asked for.
         identity: (B, 2), as in the batch.
+        entities: tokens (B, T, V), mask (B, T) and asked words (B, T) of the entity sentences, where there are such.
     """
 
     texts: Tensor
@@ -55,6 +57,7 @@ class Masked:
     regions: Tensor
     features: Tensor
     identity: Tensor
+    entities: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 def mask_words(

@@ -24,6 +24,7 @@ from torch import Tensor
 from encoders import checkpoint
 from encoders.backbones import TextBackbone, picture_backbone
 from encoders.data import TrainItem
+from encoders.entities import EntityTable, build_entities, kept_items, learn_entities, open_entities
 from encoders.features import FeatureCache
 from encoders.looking import Look
 from encoders.masking import IGNORED, Masked, Rates, mask_regions, mask_words
@@ -31,10 +32,10 @@ from encoders.regions.detector import Detector, load_detector
 from encoders.regions.features import mean_feature
 from encoders.regions.training import Progress as DetectorProgress
 from encoders.regions.training import complete, train_detector
-from encoders.tables import FACTS, Batch, TokenTable, build_table, open_table
+from encoders.tables import FACTS, Batch, EntityBatch, TokenTable, build_table, open_table
 from kg.errors import BadInput, BadPicture, TooLarge
 
-__all__ = ["kept_tables", "masked", "prepare_detector", "prepare_mean", "prepare_table"]
+__all__ = ["kept_tables", "masked", "prepare_detector", "prepare_entities", "prepare_mean", "prepare_table"]
 
 MEAN_OF = 512  # pictures are enough for a mean
 TOGETHER = 32  # texts in one pass
@@ -169,6 +170,33 @@ def prepare_table(
     return open_table(folder)
 
 
+def prepare_entities(
+    items: Sequence[TrainItem],
+    table: TokenTable,
+    text: TextBackbone,
+    tables: Path,
+    settings: Mapping[str, Any],
+    *,
+    cache: FeatureCache | None,
+    accelerator: Accelerator,
+) -> EntityTable:
+    """The entities of a table's items, mined from the captions of its training part; kept in `tables` beside it."""
+    kept = kept_items(items, table)
+    vocabulary = learn_entities([item.text for item in kept if item.part == "train"], settings)
+    what = f"{table.digest}{vocabulary.fingerprint}{text.fingerprint}"
+    folder = tables / f"entities-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
+    with _alone(tables, accelerator) as mine:
+        if mine and not (folder / FACTS).is_file():
+            new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
+            try:
+                build_entities(vocabulary, [item.text for item in kept], text, new, cache=cache)
+                os.rename(new, folder)
+            finally:
+                shutil.rmtree(new, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    return open_entities(folder)
+
+
 def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Generator) -> Batch:
     """The batch with parts hidden beside it; without, where nothing is asked for.
 
@@ -187,6 +215,9 @@ def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Ge
         candidates = part.text_mask & ordinary[part.words]
         words, targets = mask_words(part.words, candidates, text.vocabulary, text.mask_id, rate=rates.words, draw=draw)
         texts = _read_again(text, texts, part.text_mask, words, changed=(words != part.words).any(dim=1))
+    entities = None
+    if part.entities is not None:
+        entities = _masked_sentences(part.entities, text, targets, hidden=rates.entities)
     pictures, regions = mask_regions(part.pictures, part.picture_mask, rate=rates.regions, draw=draw)
     return replace(
         batch,
@@ -200,8 +231,23 @@ def masked(batch: Batch, text: TextBackbone, rates: Rates | None, draw: torch.Ge
             regions=regions,
             features=part.pictures[regions],
             identity=part.identity,
+            entities=entities,
         ),
     )
+
+
+def _masked_sentences(
+    part: EntityBatch, text: TextBackbone, asked: Tensor, *, hidden: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, mask and asked words of entity sentences. Hidden are the very words that are asked for (B, T) in the
+    texts: were they drawn anew, either stream would tell what the other hides."""
+    nothing = torch.full_like(part.words, IGNORED)
+    if not hidden or text.mask_id is None:
+        return part.texts, part.text_mask, nothing
+    chosen = (part.words[:, :, None] == asked[:, None, :]).any(dim=2) & part.text_mask
+    words = torch.where(chosen, text.mask_id, part.words)
+    texts = _read_again(text, part.texts, part.text_mask, words, changed=chosen.any(dim=1))
+    return texts, part.text_mask, torch.where(chosen, part.words, nothing)
 
 
 @contextmanager
@@ -235,4 +281,6 @@ def _some(batch: Batch, share: float, draw: torch.Generator) -> Batch:
     rows = torch.randperm(count, generator=draw)[: max(1, round(share * count))].sort().values
     rows = rows.to(batch.identity.device)
     names = ("pictures", "boxes", "picture_mask", "texts", "text_mask", "identity", "words")
-    return replace(batch, **{name: getattr(batch, name)[rows] for name in names})
+    own = ("texts", "text_mask", "words", "numbers")
+    entities = batch.entities and replace(batch.entities, **{name: getattr(batch.entities, name)[rows] for name in own})
+    return replace(batch, **{name: getattr(batch, name)[rows] for name in names}, entities=entities)

@@ -30,10 +30,33 @@ from encoders.regions.features import RegionTokens
 from encoders.views import SceneView, scene_views
 from kg.errors import BadPicture, TooLarge
 
-__all__ = ["Batch", "TokenTable", "build_table", "open_table"]
+__all__ = ["Batch", "EntityBatch", "TokenTable", "build_table", "open_table"]
 
 CHUNK, SCENES = 128, 32  # pictures in memory
 INDEX, FACTS = "index.npz", "table.json"
+
+
+@dataclass(frozen=True)
+class EntityBatch:
+    """Entities of B items, and U nodes of their graph.
+
+    Attributes:
+        texts: (B, T, V) tokens of the entity sentences.
+        text_mask: (B, T).
+        words: (B, T) ids of their tokens.
+        numbers: (B, K) the items' entities, −1 beyond.
+        nodes: (U, L, V) tokens of single entities; None: no graph is used.
+        node_mask: (U, L).
+        similar: (U, U), S of these entities.
+    """
+
+    texts: Tensor
+    text_mask: Tensor
+    words: Tensor
+    numbers: Tensor
+    nodes: Tensor | None = None
+    node_mask: Tensor | None = None
+    similar: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,7 @@ class Batch:
         words: (B, T) ids of the text's tokens.
         masked: the same with parts hidden, where a model asks for it.
         twin: features, boxes and mask of another view of each, where a model asks for it.
+        entities: of the items, where a model asks for them.
     """
 
     pictures: Tensor
@@ -61,6 +85,7 @@ class Batch:
     words: Tensor
     masked: Masked | None = None
     twin: tuple[Tensor, Tensor, Tensor] | None = None
+    entities: EntityBatch | None = None
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,17 @@ from encoders.device import choose_accelerator, choose_device, choose_precision
 from encoders.dual import DETECTOR
 from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
+from encoders.knowledge import Knowledge
 from encoders.looking import make_look
 from encoders.masking import Rates
-from encoders.preparing import kept_tables, masked, prepare_detector, prepare_mean, prepare_table
+from encoders.preparing import (
+    kept_tables,
+    masked,
+    prepare_detector,
+    prepare_entities,
+    prepare_mean,
+    prepare_table,
+)
 from encoders.tables import Batch, TokenTable
 from kg.errors import BadInput
 
@@ -206,6 +214,15 @@ def train(
         fit, val = rows[table.parts == "train"], rows[table.parts == "val"]
         if len(fit) < 2:
             raise BadInput(f"{len(fit)} items to train on, at least 2 are needed", hint="ingest products with pictures")
+        entities = None
+        if "entities" in chosen:
+            entities = prepare_entities(
+                used, table, text, folder, chosen["entities"], cache=store, accelerator=accelerator
+            )
+            chosen["entities"] |= {
+                "count": len(entities.vocabulary),
+                "fingerprint": entities.vocabulary.fingerprint,
+            }
         own = bool(source) and Path(source).is_dir()  # it goes into the checkpoint
         name = DETECTOR if own else source
         chosen["detector"] = {"name": name, "fingerprint": found.fingerprint} if found else None
@@ -214,8 +231,12 @@ def train(
             return done
         torch.manual_seed(seed)
         model = build(chosen, look, text)
+        knowledge = None
+        if entities is not None and len(entities.vocabulary):
+            knowledge = Knowledge(entities, table, fit, chosen["entities"], seed=seed, device=torch_device)
         best = _fit(
-            _Run(model, table, fit, val, text, out, settings, seed, signature, accelerator, torch_device), on_progress
+            _Run(model, table, fit, val, text, out, settings, seed, signature, accelerator, torch_device, knowledge),
+            on_progress,
         )
         if mean is not None:
             best["model"][checkpoint.MEAN] = torch.from_numpy(mean)
@@ -223,6 +244,7 @@ def train(
             shutil.rmtree(out / DETECTOR, ignore_errors=True)  # of an earlier training
             if own:
                 shutil.copytree(source, out / DETECTOR)
+    vocabulary = entities.vocabulary if entities is not None else None
     chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = look.backbone.fingerprint, text.fingerprint
     chosen["training"] |= {"seed": seed, "signature": signature}
     report = TrainReport(
@@ -241,6 +263,8 @@ def train(
     )
     if accelerator.is_main_process:
         text.save_tokenizer(out / checkpoint.TOKENIZER)
+        if vocabulary is not None:
+            vocabulary.save(out)
         checkpoint.write_text(out / METRICS, json.dumps(asdict(report), indent=1))
         checkpoint.write(out, chosen, best["model"])
         (out / STATE).unlink(missing_ok=True)
@@ -278,6 +302,7 @@ class _Run:
     signature: str
     accelerator: Accelerator
     device: str
+    knowledge: Knowledge | None = None
 
 
 def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
@@ -285,7 +310,8 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
     settings, accelerator, out = run.settings, run.accelerator, run.out
     sample = run.fit[np.linspace(0, len(run.fit) - 1, min(len(run.fit), SAMPLE)).astype(np.int64)]
     first = run.table.batch(sample, "cpu")
-    run.model.start(first.pictures, first.picture_mask, torch.from_numpy(np.unique(run.table.words)))
+    words = [run.table.words, *([run.knowledge.words()] if run.knowledge else [])]
+    run.model.start(first.pictures, first.picture_mask, torch.from_numpy(np.unique(np.concatenate(words))))
     model, optimiser = accelerator.prepare(
         run.model, torch.optim.AdamW(groups(run.model, settings), lr=settings["rate"], betas=(0.9, 0.98), fused=True)
     )
@@ -297,6 +323,8 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
             state = saved
             run.model.load_state_dict(saved["weights"])
             optimiser.load_state_dict(saved["optimiser"])
+            if run.knowledge:
+                run.knowledge.resume(run.model)  # type: ignore[arg-type]
     batch = min(settings["batch"], len(run.fit)) // accelerator.num_processes * accelerator.num_processes
     steps = len(run.fit) // batch
     kind = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
@@ -317,6 +345,8 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
             mine = slice(accelerator.process_index, None, accelerator.num_processes)
             twins = order.integers(run.table.views.shape[1], size=batch)[mine] if run.model.twins else None
             given = run.table.batch(chunk[mine], run.device, views=views[mine], twins=twins, kind=kind)
+            if run.knowledge:
+                given = run.knowledge.batch(given, chunk[mine], kind, model=run.model, order=order)  # type: ignore[arg-type]
             with accelerator.autocast():
                 found = model(masked(given, run.text, run.model.rates, draw))
             loss = torch.stack([part.float() for part in found.values()]).sum()
@@ -328,8 +358,10 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
                 totals[name] = totals.get(name, 0.0) + value.item() / steps
         if not math.isfinite(totals["loss"]):
             raise BadInput(f"epoch {epoch}, loss {totals['loss']}: it must be finite", hint="train with a lower rate")
+        if run.knowledge:
+            run.knowledge.refresh(run.model)  # type: ignore[arg-type]
         try:
-            metrics = _validate(run.model, run.table, run.val, run.device)
+            metrics = _validate(run.model, run.table, run.val, run.device, run.knowledge)
         except ValueError as error:
             raise BadInput(f"epoch {epoch}, loss {totals['loss']}: {error}", hint="train with a lower rate") from error
         state["log"].append({"epoch": epoch, **totals, **metrics, "seconds": time.monotonic() - began})
@@ -369,12 +401,22 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 
 
 @torch.inference_mode()
-def _validate(model: Trainable, table: TokenTable, rows: NDArray[np.int64], device: str) -> dict[str, float]:
+def _validate(
+    model: Trainable,
+    table: TokenTable,
+    rows: NDArray[np.int64],
+    device: str,
+    knowledge: Knowledge | None = None,
+) -> dict[str, float]:
     """All validation items against each other, see `cross_modal`; `mrr` is the mean of both ways."""
     if len(rows) < 2:
         return {}
     model.eval()
-    parts = [model.vectors(table.batch(rows[start : start + 256], device)) for start in range(0, len(rows), 256)]
+    parts = []
+    for start in range(0, len(rows), 256):
+        some = rows[start : start + 256]
+        batch = table.batch(some, device)
+        parts.append(model.vectors(knowledge.batch(batch, some) if knowledge else batch))
     pictures, texts = (torch.cat(side).float().cpu().numpy() for side in zip(*parts, strict=True))
     figures = cross_modal(pictures @ texts.T, table.same(rows, rows))
     return {"mrr": (figures["i2t/MRR"] + figures["t2i/MRR"]) / 2, **figures}
