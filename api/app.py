@@ -15,7 +15,7 @@ from api import problems
 from api.backend import Backend
 from api.limits import BodyLimit
 from api.requests import Requests
-from api.routes import cypher, entities, generations, health, instances, jobs, products, search
+from api.routes import cypher, entities, generations, health, instances, jobs, products, recommendations, search
 from kg.settings import Settings
 
 __all__ = ["create_app"]
@@ -54,7 +54,7 @@ def create_app(settings: Settings, *, token: str = "") -> FastAPI:
     )
     app.state.backend = Backend(settings, token=token)
     problems.install(app)
-    for part in (search, instances, products, entities, cypher, jobs, generations, health):
+    for part in (search, instances, recommendations, products, entities, cypher, jobs, generations, health):
         app.include_router(part.router)
     app.add_middleware(BodyLimit, max_bytes=int(settings.request_max_mb * 1e6))
     app.add_middleware(Requests)  # added last: it is the outermost

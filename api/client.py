@@ -10,6 +10,7 @@ import httpx
 
 from api.instance_models import InstancesReply, InstancesRequest
 from api.models import Model, SearchReply, SearchRequest
+from api.recommendation_models import RecommendationsReply, RecommendationsRequest
 from kg.errors import BadInput, SkugraphError
 from kg.home import Home
 from kg.settings import Settings
@@ -17,7 +18,7 @@ from kg.settings import Settings
 if TYPE_CHECKING:
     from api.search import Searcher
 
-__all__ = ["RUN_NAME", "ask_instances", "ask_search"]
+__all__ = ["RUN_NAME", "ask_instances", "ask_recommendations", "ask_search"]
 
 RUN_NAME = "api"  # run/api.json: url, and a key of the owner of the home (mode 0600)
 TIMEOUT_S = 120.0
@@ -49,6 +50,21 @@ def ask_instances(settings: Settings, request: InstancesRequest) -> InstancesRep
 
     with _searcher(settings) as searcher:
         return search_instances(searcher, request)
+
+
+def ask_recommendations(settings: Settings, request: RecommendationsRequest) -> RecommendationsReply:
+    """The reply to one request for recommendations.
+
+    Raises:
+        SkugraphError: as `api.recommendations.recommend` does, also when the API said so.
+    """
+    answer = _asked(settings, "/v1/recommendations", request)
+    if answer is not None:
+        return RecommendationsReply.model_validate_json(answer)
+    from api.recommendations import recommend
+
+    with _searcher(settings) as searcher:
+        return recommend(searcher, request)
 
 
 def _asked(settings: Settings, path: str, request: Model) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import admin, catalogue, demo, instances, jobs, models, search, serve
+from api.cli import admin, catalogue, demo, instances, jobs, models, offers, recommend, search, serve
 from api.cli.common import fail
 from kg.errors import SkugraphError
 
@@ -48,6 +48,9 @@ app.command()(jobs.relate)
 app.command()(jobs.gnn)
 app.command()(search.search)
 app.command()(instances.instances)
+app.command()(recommend.recommend)
+app.command()(offers.offers)
+app.command()(offers.calibrate_offers)
 app.command()(search.cypher)
 app.command("eval")(models.evaluate)
 app.command()(jobs.jobs)
