@@ -1,4 +1,9 @@
-"""Nearest neighbours that agree: pairs of vectors each of which is among the nearest of the other."""
+"""Nearest neighbours of vectors, exact and in blocks, kept up to date as vectors come and go; and those that agree.
+
+Scores are cosines, computed in float64 and rounded to `GRAIN`, equal ones go to the smaller index: so the same vectors
+give the same neighbours, whether they are all compared anew or only those that changed. Nothing of size N x N is held.
+`encoders.neighbours` has the same for more vectors than can all be compared.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,90 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["mutual_neighbours"]
+from kg.errors import BadVector
 
-BLOCK = 1024  # rows compared with all others at a time: BLOCK x N floats in memory
+__all__ = [
+    "GONE",
+    "NONE",
+    "Neighbours",
+    "exact_scores",
+    "mutual",
+    "mutual_neighbours",
+    "nearest",
+    "updated",
+    "zero_rows",
+]
+
+# Indices and cosines, both (N, k), best first; where a row has fewer than k neighbours NONE and -inf fill it up.
+Neighbours = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+NONE, GONE = -1, -2  # in the place of an index: no neighbour; one that is no more, or that has changed
+BLOCK = 1024  # rows compared with all others at a time,
+CELLS = 1 << 24  # or fewer, so that no more than so many comparisons are in memory
+RESCORED = 256  # rows whose candidates are compared in float64 at a time
+SLACK = 16  # candidates beyond k that float32 finds, of which float64 chooses
+GRAIN = 1e-6
+FAR = np.iinfo(np.int64).max
+
+
+def nearest(vectors: NDArray[np.float32], k: int) -> Neighbours:
+    """The `k` nearest others of each row. A row of zeros has no neighbours and is nobody's.
+
+    Args:
+        vectors: (N, D), rows L2-normalised or zero.
+        k: neighbours of each.
+
+    Raises:
+        BadVector: a value is not finite.
+    """
+    return _of_rows(np.arange(len(vectors)), vectors, k, zero_rows(vectors))
+
+
+def updated(vectors: NDArray[np.float32], k: int, before: Neighbours, fresh: NDArray[np.bool_]) -> Neighbours:
+    """What `nearest` gives, from what it gave before some vectors came, went or changed.
+
+    Rows that are new or have lost a neighbour are compared with all, the others with the new ones alone.
+
+    Args:
+        vectors: (N, D), as they are now.
+        k: as before.
+        before: the neighbours before, rows and indices in today's numbering (of the same order among those that
+            stayed); GONE stands for what is no more or has changed. Rows that are fresh may hold anything.
+        fresh: (N,), which rows are new or have changed.
+
+    Raises:
+        BadVector: a value is not finite.
+    """
+    zeros = zero_rows(vectors)
+    indices, scores = before[0].copy(), before[1].copy()
+    redo = fresh | (indices == GONE).any(axis=1)
+    rows = np.flatnonzero(redo)
+    indices[rows], scores[rows] = _of_rows(rows, vectors, k, zeros)
+    come, stayed = np.flatnonzero(fresh & ~zeros), np.flatnonzero(~redo & ~zeros)
+    if k and len(come):
+        for start, block in _blocks(stayed, len(come)):
+            found = vectors[block] @ vectors[come].T
+            row, column = np.nonzero(found > scores[block, -1:] - 2 * GRAIN)
+            _merge(vectors, k, indices, scores, stayed[start + row], come[column])
+    return indices, scores
+
+
+def mutual(near: Neighbours, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Pairs (i, j, score), i < j, each of which is among the neighbours of the other; by i, then j.
+
+    Args:
+        near: neighbours of each.
+        threshold: smallest score of a pair.
+    """
+    indices, scores = near
+    count, k = indices.shape
+    keep = (indices >= 0) & (scores >= threshold)
+    rows = np.repeat(np.arange(count), k).reshape(count, k)[keep]
+    others, weights = indices[keep], scores[keep]
+    up = rows < others
+    ahead, back = rows[up] * count + others[up], others[~up] * count + rows[~up]
+    pairs, one, other = np.intersect1d(ahead, back, assume_unique=True, return_indices=True)
+    return pairs // max(count, 1), pairs % max(count, 1), np.minimum(weights[up][one], weights[~up][other])
 
 
 def mutual_neighbours(vectors: NDArray[np.float32], *, k: int, threshold: float) -> Iterator[tuple[int, int, float]]:
@@ -21,23 +107,94 @@ def mutual_neighbours(vectors: NDArray[np.float32], *, k: int, threshold: float)
         k: neighbours looked at on each side; equal cosines go to the smaller index.
         threshold: smallest cosine.
     """
-    near = _nearest(vectors, k)
-    for i, (others, scores) in enumerate(zip(*near, strict=True)):
-        order = np.argsort(others)
-        for j, score in zip(others[order], scores[order], strict=True):
-            if i < j and score >= threshold and i in near[0][j]:
-                yield i, int(j), min(float(score), 1.0)  # rounding may lead above 1
+    for i, j, score in zip(*mutual(nearest(vectors, k), threshold), strict=True):
+        yield int(i), int(j), float(score)
 
 
-def _nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Indices and cosines (N, min(k, N - 1)) of each row's nearest others."""
-    count = len(vectors)
-    k = max(min(k, count - 1), 0)
-    indices, scores = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
-    for start in range(0, count, BLOCK):
-        block = vectors[start : start + BLOCK] @ vectors.T
-        block[np.arange(len(block)), np.arange(start, start + len(block))] = -np.inf  # nobody is its own neighbour
-        order = np.argsort(-block, axis=1, kind="stable")[:, :k]
-        indices[start : start + BLOCK] = order
-        scores[start : start + BLOCK] = np.take_along_axis(block, order, axis=1)
+def exact_scores(
+    vectors: NDArray[np.float32], rows: NDArray[np.int64], others: NDArray[np.int64], k: int
+) -> Neighbours:
+    """The `k` best of some candidates of each row, by the cosine that counts.
+
+    Args:
+        vectors: (N, D).
+        rows: (R,) whose candidates they are.
+        others: (R, C) indices, each once in a row; negative ones do not count.
+        k: how many are kept.
+    """
+    indices = np.full((len(rows), k), NONE, np.int64)
+    scores = np.full((len(rows), k), -np.inf, np.float32)
+    for start in range(0, len(rows), RESCORED):
+        some = others[start : start + RESCORED]
+        mine = vectors[rows[start : start + RESCORED]].astype(np.float64)
+        cosines = np.einsum("nd,ncd->nc", mine, vectors[some].astype(np.float64))
+        order = np.sort(_coded(cosines, some, some < 0), axis=1)[:, :k]
+        here = slice(start, start + len(some)), slice(0, order.shape[1])
+        indices[here], scores[here] = _decoded(order)
     return indices, scores
+
+
+def _of_rows(rows: NDArray[np.int64], vectors: NDArray[np.float32], k: int, zeros: NDArray[np.bool_]) -> Neighbours:
+    count = len(vectors)
+    indices, scores = np.full((len(rows), k), NONE, np.int64), np.full((len(rows), k), -np.inf, np.float32)
+    if not k or count < 2:
+        return indices, scores
+    for start, block in _blocks(rows, count):
+        coded = _coded(vectors[block] @ vectors.T, np.arange(count), zeros)
+        coded[np.arange(len(block)), block] = FAR  # nobody is its own neighbour
+        if (wide := k + SLACK) < count:
+            coded = np.partition(coded, wide - 1, axis=1)[:, :wide]
+        others = np.where(coded == FAR, NONE, coded & 0xFFFFFFFF)
+        others[zeros[block]] = NONE
+        indices[start : start + len(block)], scores[start : start + len(block)] = exact_scores(
+            vectors, block, others, k
+        )
+    return indices, scores
+
+
+def _merge(
+    vectors: NDArray[np.float32],
+    k: int,
+    indices: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    others: NDArray[np.int64],
+) -> None:
+    """Give the pairs (row, other) their place among the neighbours of the rows; the rows come sorted."""
+    ends = np.flatnonzero(np.diff(rows, append=-1)) + 1
+    for start, end in zip(np.concatenate([[0], ends[:-1]]), ends, strict=True) if len(rows) else ():
+        row = rows[start : start + 1]
+        candidates = np.concatenate([indices[row[0]], others[start:end]])[None]
+        indices[row], scores[row] = exact_scores(vectors, row, candidates, k)
+
+
+def _coded(cosines: NDArray[np.floating], indices: NDArray[np.int64], without: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Numbers that sort by falling cosine, then by index."""
+    coded = np.rint((1.0 - cosines) / GRAIN).clip(0).astype(np.int64)  # rounding may lead above a cosine of 1
+    return np.where(without, FAR, (coded << 32) | indices)
+
+
+def _decoded(coded: NDArray[np.int64]) -> Neighbours:
+    indices = np.where(coded == FAR, NONE, coded & 0xFFFFFFFF)
+    return indices, np.where(coded == FAR, -np.inf, 1.0 - (coded >> 32) * GRAIN).astype(np.float32)
+
+
+def _blocks(rows: NDArray[np.int64], columns: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    size = max(1, min(BLOCK, CELLS // max(columns, 1)))
+    return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
+
+
+def zero_rows(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which rows (N,) are zero.
+
+    Raises:
+        BadVector: a value is not finite.
+    """
+    zeros = np.empty(len(vectors), np.bool_)
+    for start in range(0, len(vectors), BLOCK):
+        norms = np.abs(vectors[start : start + BLOCK]).max(axis=1, initial=0)
+        if not np.isfinite(norms).all():
+            row = start + int(np.flatnonzero(~np.isfinite(norms))[0])
+            raise BadVector(f"vector {row} has values that are not finite: it cannot be compared")
+        zeros[start : start + BLOCK] = norms == 0
+    return zeros

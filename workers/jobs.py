@@ -65,6 +65,7 @@ class Job:
         kind: embed, relate or gnn.
         target: what it is about: the checkpoint folder of an embed job, config and seed of a gnn job.
         generation: id of the generation it fills, once its worker has read the checkpoint.
+        stage: what its worker is at, in words; empty where the counts say it all.
         total: items found to do when it began, more where the catalogue changed meanwhile.
         rejected: items left out, each a line in the home's log/NAME.rejects.jsonl, NAME being the job's id.
         busy_s: seconds that workers were at it.
@@ -77,6 +78,7 @@ class Job:
     state: State
     target: str = ""
     generation: str = ""
+    stage: str = ""
     total: int = 0
     done: int = 0
     rejected: int = 0

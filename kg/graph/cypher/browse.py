@@ -58,11 +58,12 @@ MATCH (e:Entity {key: $key})
 RETURN e.key AS key, e.type AS type, e.text AS text, e.df AS df, e.path AS path
 """
 
-# One row an entity similar to the one of a key, nearest first: key, type, text, df, weight.
+# One row an entity similar to the one of a key, nearest first: key, type, text, df, weight (of several sources the
+# greatest).
 NEIGHBOURS = """
 MATCH (e:Entity {key: $key})
 WITH e MATCH (e)-[r:SIMILAR_TO]-(o:Entity)
-RETURN o.key AS key, o.type AS type, o.text AS text, o.df AS df, r.weight AS weight
+RETURN o.key AS key, o.type AS type, o.text AS text, o.df AS df, max(r.weight) AS weight
 ORDER BY weight DESC, key
 LIMIT $limit
 """
@@ -76,8 +77,8 @@ ORDER BY n.id
 
 # The entity with the most neighbours over SIMILAR_TO, or no row: key, neighbours.
 BEST_CONNECTED = """
-MATCH (e:Entity)-[r:SIMILAR_TO]-(:Entity)
-RETURN e.key AS key, count(r) AS neighbours
+MATCH (e:Entity)-[:SIMILAR_TO]-(o:Entity)
+RETURN e.key AS key, count(DISTINCT o) AS neighbours
 ORDER BY neighbours DESC, key
 LIMIT 1
 """

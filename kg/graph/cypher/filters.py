@@ -132,9 +132,11 @@ END_BRANDS = """
 MATCH (p)-[:MADE_BY]->(brand:Brand)
 RETURN brand.key AS key, brand.text AS text, count(DISTINCT p) AS n"""
 
-# One row a category that these products are in, or that lies above: key, text, n (products).
+# One row a category that these products are in, or that lies above: key, text, n (products). In a cycle of categories
+# there are several ways to one of them.
 END_CATEGORIES = """
 MATCH (p)-[:IN_CATEGORY]->(leaf:Category)
 WITH leaf, count(DISTINCT p) AS n
 MATCH (leaf)-[:CHILD_OF*0..30]->(above:Category)
+WITH DISTINCT leaf, n, above
 RETURN above.key AS key, above.text AS text, sum(n) AS n"""
