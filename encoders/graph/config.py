@@ -88,9 +88,10 @@ def load_graph_config(name: str | Path) -> GraphConfig:
         NotFound: there is no such file.
         BadInput: it is not JSON, a part is missing or unknown, or a value is out of range.
     """
-    path = Path(name) if str(name).endswith(".json") else CONFIGS / f"{name}.json"
+    packaged = {file.stem: file for file in CONFIGS.glob("*.json")}
+    path = Path(name) if str(name).endswith(".json") else packaged.get(str(name), Path())
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.json")))
+        known = ", ".join(sorted(packaged))
         raise NotFound(
             f"graph config {str(name)!r} does not exist", hint=f"there are {known}, and paths to .json files"
         )

@@ -87,7 +87,7 @@ def found_alone(alone: NDArray[np.float32], vectors: NDArray[np.float32], places
 
 def random_vectors(count: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     """What knows nothing: unit rows of random directions."""
-    return _unit(np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32))
+    return _unit(np.random.default_rng(seed).standard_normal((count, dim)))
 
 
 def smoothed(
@@ -104,5 +104,5 @@ def smoothed(
     return _unit(features + near / np.maximum(total, 1e-9)[:, None])
 
 
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)
