@@ -3,12 +3,14 @@
 import { search } from "./api.js";
 import { $, debounce, el } from "./dom.js";
 import { drawChips, refreshFacets, suggestEntities } from "./facets.js";
+import { openEntity } from "./graph.js";
 import { choose, findInstances, forgetInstances } from "./instances.js";
 import { openProduct } from "./product.js";
 import { drawHits, drawWaiting, statusLine } from "./results.js";
 import { asks, clear, filters, firstPage, instancesRequest, moreResults, readAddress, request, state, writeAddress } from "./state.js";
 
 const PRODUCT = "#product/"; // the product on show is part of the address, so that Back closes it
+const ENTITY = "#entity/"; // and so is the entity, so that Back walks back
 let running = new AbortController();
 let asked = location.search;
 
@@ -18,6 +20,8 @@ const actions = {
   instance: (number) => { choose(number - 1); $("instances").scrollIntoView({ block: "start", behavior: "smooth" }); },
   again: () => refresh(),
   entity: (key) => { Object.assign(state, { like: "" }); state.entity = [key]; begin(); },
+  near: (key) => { Object.assign(state, { like: "" }); state.near = [key]; begin(); },
+  walk: (key) => { location.hash = `${ENTITY}${encodeURIComponent(key)}`; },
 };
 
 function complain(error) {
@@ -103,7 +107,8 @@ function drawControls() {
   $("max-price").value = state.maxPrice;
   $("near").value = state.near[0] || "";
   $("hops").value = state.hops;
-  drawChips(begin, () => { clear(); state.like = ""; begin(); });
+  $("graph").value = state.graph;
+  drawChips(begin, () => { clear(); state.like = ""; begin(); }, actions.walk);
   const title = state.text || (state.like && `like ${state.like}`) || (state.picture && "by picture");
   document.title = title ? `${title} · skugraph` : "skugraph";
 }
@@ -147,16 +152,26 @@ $("near").addEventListener("focus", () => suggestEntities($("near").value));
 $("near").addEventListener("change", () => { state.near = [$("near").value.trim()].filter(Boolean); begin(); });
 $("hops").addEventListener("change", () => { state.hops = Number($("hops").value); if (state.near.length) begin(); });
 
-function showProduct() {
-  const id = location.hash.startsWith(PRODUCT) && decodeURIComponent(location.hash.slice(PRODUCT.length));
-  if (id) openProduct(id, actions).catch(complain);
-  else $("product").close();
+$("graph").addEventListener("change", () => { state.graph = $("graph").value; if (state.text) begin(); });
+
+/** What the address behind # names: a product, or an entity and its neighbours. */
+function showNamed() {
+  for (const [dialog, start, open] of [[$("product"), PRODUCT, openProduct], [$("entity"), ENTITY, openEntity]]) {
+    let name = "";
+    try {
+      name = location.hash.startsWith(start) ? decodeURIComponent(location.hash.slice(start.length)) : "";
+    } catch { /* a % that stands for nothing: no such name */ }
+    if (name) open(name, actions).catch(complain);
+    else dialog.close();
+  }
 }
-window.addEventListener("hashchange", showProduct);
-$("product").addEventListener("close", () => {
-  if (location.hash.startsWith(PRODUCT)) history.replaceState(null, "", location.pathname + location.search);
-});
-$("product").addEventListener("click", (event) => { if (event.target === $("product")) $("product").close(); });
+window.addEventListener("hashchange", showNamed);
+for (const [dialog, start] of [[$("product"), PRODUCT], [$("entity"), ENTITY]]) {
+  dialog.addEventListener("close", () => {
+    if (location.hash.startsWith(start)) history.replaceState(null, "", location.pathname + location.search);
+  });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+}
 
 const hideDrop = debounce(120, () => { $("drop").hidden = true; });
 document.addEventListener("dragover", (event) => {
@@ -190,4 +205,4 @@ if (matchMedia("(max-width: 760px)").matches) $("filters").open = false;
 
 readAddress();
 refresh();
-showProduct();
+showNamed();

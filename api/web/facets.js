@@ -56,7 +56,7 @@ function draw(name, values, onChange) {
 /** What people read of an entity key: the part after its type. */
 export const label = (key) => key.slice(key.indexOf(":") + 1);
 
-export function drawChips(onChange, onClear) {
+export function drawChips(onChange, onClear, walk) {
   const chip = (text, remove) => el("li", {}, el("button", {
     type: "button", "aria-label": `Remove ${text}`, onclick: () => { remove(); onChange(); },
   }, text, el("span", { "aria-hidden": "true" }, "×")));
@@ -65,10 +65,12 @@ export function drawChips(onChange, onClear) {
     for (const key of state[name]) {
       const text = name === "near" ? `near ${key}, ${state.hops} ${state.hops === 1 ? "hop" : "hops"}` : name === "entity" ? key : label(key);
       chips.push(chip(text, () => toggle(name, key)));
+      if (name === "entity") chips.push(el("li", {}, el("button", { type: "button", className: "link", onclick: () => walk(key) }, `around ${label(key)}`)));
     }
   }
   if (state.minPrice) chips.push(chip(`from ${state.minPrice}`, () => { state.minPrice = ""; }));
   if (state.maxPrice) chips.push(chip(`up to ${state.maxPrice}`, () => { state.maxPrice = ""; }));
+  if (state.graph && state.text) chips.push(chip(`graph: ${state.graph}`, () => { state.graph = ""; }));
   if (state.like) chips.push(chip(`like ${state.like}`, () => { state.like = ""; }));
   if (chips.length > 1) {
     chips.push(el("li", {}, el("button", { type: "button", className: "link", onclick: onClear }, "Clear all")));

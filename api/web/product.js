@@ -21,7 +21,8 @@ export async function openProduct(id, actions) {
   const leave = (work) => () => { dialog.close(); work(); };
   const entities = product.entities.map((entity) => el("li", {}, el("button", {
     type: "button", title: `Products with ${entity.key}`, onclick: leave(() => actions.entity(entity.key)),
-  }, el("span", { className: "type" }, entity.type), ` ${entity.text}`)));
+  }, el("span", { className: "type" }, entity.type), ` ${entity.text}`),
+  el("button", { type: "button", className: "around", "aria-label": `Entities around ${entity.key}`, title: "What is similar to it", onclick: leave(() => actions.walk(entity.key)) }, "⁂")));
   const way = product.category.map((name, at) => (at ? ` › ${name}` : name)).join("");
   const link = /^https?:/.test(product.url) ? el("a", { href: product.url, rel: "noreferrer noopener", target: "_blank" }, "At the seller") : null;
   dialog.replaceChildren(

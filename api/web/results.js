@@ -34,15 +34,26 @@ function priceLine({ product, offer }) {
 
 const number = (value) => (Math.abs(value) < 1 ? value.toFixed(3) : value.toFixed(2));
 
+/** Where a step leads: the words that were asked, or an entity whose neighbours can be looked at. */
+function reached(step, actions) {
+  if (step.relation === "ASKED") return `“${step.target}”`;
+  return el("button", { type: "button", className: "link", title: `Entities around ${step.target}`, onclick: () => actions.walk(step.target) }, label(step.target));
+}
+
+function weighed(step) {
+  const known = [step.weight === null || step.weight === undefined ? "" : step.weight.toFixed(2), step.origin || ""].filter(Boolean);
+  return known.length ? ` (${known.join(" ")})` : "";
+}
+
 /** Why it is here: scores and ranks of each list, and the graph path. */
-function details(hit) {
+function details(hit, actions) {
   const lists = Object.keys(hit.ranks);
   if (!lists.length && !hit.path.length) return null;
   const rows = lists.map((list) => el("tr", {},
     el("th", { scope: "row" }, list), el("td", {}, `#${hit.ranks[list]}`), el("td", {}, number(hit.scores[list]))));
   const path = hit.path.map((step) => el("li", {},
     el("span", { className: "relation" }, step.relation.toLowerCase().replaceAll("_", " ")),
-    ` ${label(step.target)}`, step.weight === null || step.weight === undefined ? "" : ` (${step.weight.toFixed(2)})`));
+    " ", reached(step, actions), weighed(step)));
   return el("details", {}, el("summary", {}, "How it was found"),
     rows.length ? el("table", {}, el("tbody", {}, rows)) : null,
     path.length ? el("ul", { className: "path" }, path) : null);
@@ -81,7 +92,7 @@ function card(hit, actions) {
       el("h3", {}, el("button", { type: "button", className: "title", onclick: open }, product.title)),
       priceLine(hit),
       hit.reason ? el("p", { className: "reason" }, hit.reason) : null,
-      details(hit),
+      details(hit, actions),
       el("button", { type: "button", className: "link like", onclick: () => actions.like(product.id) }, "More like this")));
 }
 

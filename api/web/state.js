@@ -4,7 +4,7 @@
 const LISTS = ["brand", "category", "entity", "near"];
 const PAGE = 24;
 
-export const state = { text: "", like: "", picture: null, inside: false, k: PAGE, hops: 1, minPrice: "", maxPrice: "" };
+export const state = { text: "", like: "", picture: null, inside: false, k: PAGE, hops: 1, graph: "", minPrice: "", maxPrice: "" };
 for (const name of LISTS) state[name] = [];
 
 export function readAddress() {
@@ -13,6 +13,7 @@ export function readAddress() {
   state.like = params.get("like") || "";
   for (const name of LISTS) state[name] = params.getAll(name);
   state.hops = Number(params.get("hops") || 1);
+  state.graph = ["narrow", "widen"].find((mode) => mode === params.get("graph")) || "";
   state.minPrice = params.get("min") || "";
   state.maxPrice = params.get("max") || "";
   state.k = PAGE;
@@ -24,6 +25,7 @@ export function writeAddress() {
   if (state.like) params.set("like", state.like);
   for (const name of LISTS) for (const value of state[name]) params.append(name, value);
   if (state.near.length && state.hops !== 1) params.set("hops", state.hops);
+  if (state.graph && state.text) params.set("graph", state.graph);
   if (state.minPrice) params.set("min", state.minPrice);
   if (state.maxPrice) params.set("max", state.maxPrice);
   const address = params.size ? `?${params}` : location.pathname;
@@ -45,6 +47,7 @@ export const asks = () => Boolean(state.text || state.like || state.picture || O
 export function request() {
   const body = { k: state.k, filters: filters() };
   if (state.text) body.text = state.text;
+  if (state.text && state.graph) body.graph = state.graph;
   if (state.like) body.like = state.like;
   return body;
 }
@@ -66,5 +69,5 @@ export function toggle(name, value) {
 
 export function clear() {
   for (const name of LISTS) state[name] = [];
-  Object.assign(state, { minPrice: "", maxPrice: "", hops: 1 });
+  Object.assign(state, { minPrice: "", maxPrice: "", hops: 1, graph: "" });
 }

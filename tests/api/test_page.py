@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import uvicorn
@@ -33,6 +34,7 @@ const data = new DataTransfer();
 data.items.add(new File([picture], "pasted.jpg", { type: "image/jpeg" }));
 document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
 """
+WALK = (Path(__file__).parent / "page_walk.js").read_text(encoding="utf-8")
 INSIDE = (Path(__file__).parent / "page_inside.js").read_text(encoding="utf-8")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")]
 
@@ -52,6 +54,7 @@ def url(stores: Stores, tmp_path: Path) -> Iterator[str]:
 
     scripts = {
         "pasted": PASTE,
+        "walk": WALK,
         "inside-mouse": f'const POINTER = "mouse";{INSIDE}',
         "inside-touch": f'const POINTER = "touch";{INSIDE}',
     }
@@ -131,6 +134,55 @@ def test_nothing_found_says_so(seen: Callable[[str], str]) -> None:
     page = seen("/?brand=brand:nobody")
     assert "Nothing found" in page
     assert "nobody" in page
+
+
+NEAR = """
+MATCH (a:Entity {key: $a}), (b:Entity {key: $b})
+CREATE (a)-[s:SIMILAR_TO]->(b) SET s.weight = $weight, s.source = $source
+"""
+
+
+def similar(stores: Stores) -> list[str]:
+    """Three colours of the sample, the first similar to the second by two sources, that one to the third."""
+    rows = stores.graph.read("MATCH (e:Entity {type: 'colour'}) RETURN e.key AS key ORDER BY key LIMIT 3")
+    a, b, c = (row["key"] for row in rows)
+    for one, other, weight, source in ((a, b, 0.8, "text"), (a, b, 0.6, "visual"), (b, c, 0.7, "cooccurrence")):
+        stores.graph.write(NEAR, a=one, b=other, weight=weight, source=source)
+    return [a, b, c]
+
+
+def test_the_neighbourhood_of_an_entity_is_drawn_and_walked(seen: Callable[[str], str], stores: Stores) -> None:
+    a, b, c = similar(stores)
+    page = seen(f"/with/walk#entity/{quote(a, safe='')}")
+    noted = re.search(r'<pre id="log">(.*?)</pre>', page, re.DOTALL)
+    assert noted, re.findall(r'<div id="message".*?</div>', page)
+    first, farther, walked, back, products = json.loads(html.unescape(noted[1]))
+    assert (first["open"], first["nodes"], first["own"]) == (True, [b, a], [a])
+    assert sorted(first["edges"]) == ["edge origin-text", "edge origin-visual"]
+    assert len({(x, y) for x, y in first["places"]}) == 2
+    assert (farther["nodes"], farther["own"]) == ([c, b, a], [a])
+    assert sorted(farther["edges"]) == ["edge origin-cooccurrence", "edge origin-text", "edge origin-visual"]
+    assert sorted(walked["nodes"][:-1]) == [a, c]
+    assert (walked["own"], walked["nodes"][-1], walked["heading"]) == ([b], b, b.split(":")[1])
+    assert (back["own"], back["places"]) == ([a], farther["places"])  # the same graph, the same picture
+    assert (products["open"], products["search"]) == (False, f"?entity={quote(a, safe='')}")
+    assert products["cards"] > 0
+
+
+def test_the_words_entities_widen_a_search_and_the_way_is_shown(seen: Callable[[str], str], stores: Stores) -> None:
+    a, b, _ = similar(stores)
+    said = a.split(":")[1]
+    page = seen(f"/?q={quote(said)}&graph=widen")
+    assert 'aria-label="Remove graph: widen"' in page
+    assert f"—0.80 text→ '{b.split(':')[1]}'".casefold() in page.casefold()
+    assert f'title="Entities around {b}"' in page
+    assert f"“{said}”" in page
+
+
+def test_an_entity_that_is_not_there_is_said_to_be_so(seen: Callable[[str], str]) -> None:
+    page = seen("/#entity/colour%3Anobody%2F%25")
+    assert re.search(r'<dialog id="entity"[^>]*\bopen', page)
+    assert "entity 'colour:nobody/%' does not exist" in page
 
 
 @pytest.mark.parametrize("pointer", ["mouse", "touch"])
