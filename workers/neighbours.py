@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class Kept:
                 return cls(found["ids"], near, bool(found["exact"]), int(found["changed"]))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             log.warning("%s is of no use, all neighbours are computed anew: %s", path, error)
             return None
 

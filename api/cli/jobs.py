@@ -60,6 +60,8 @@ def _finish(stores: Stores, job: Job, *, wait: bool, as_json: bool) -> None:
 
 def _line(job: Job) -> str:
     parts = [f"{job.id}: {job.state}", f"{job.done:,} of {job.total:,}"]
+    if job.stage and not job.over:
+        parts.append(job.stage)
     if job.rejected:
         parts.append(f"{job.rejected:,} rejected")
     if job.rate:
@@ -89,12 +91,24 @@ def embed(
 
 
 def relate(wait: WaitOption = True, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Link entities that mean nearly the same (SIMILAR_TO), from the vectors of their texts."""
+    """Link entities (SIMILAR_TO) whose texts mean nearly the same, that the same products name, or whose products look
+    alike by the live encoder; the setting `similarity_sources` says which of these.
+
+    Only edges that change are written: after an ingest, or when another encoder has gone live, run it again.
+
+    Example: `skugraph relate --json` shows how many edges each source has.
+    """
+    from kg.graph.edges import counts
     from kg.stores import open_stores
     from workers.jobs import submit_relate
 
     with open_stores(open_settings(home, filled=True)) as stores:
-        _finish(stores, submit_relate(stores), wait=wait, as_json=as_json)
+        job = submit_relate(stores)
+        if wait:
+            job = run_job(stores, job, quiet=as_json)
+        edges = counts(stores.graph)
+    said = ", ".join(f"{number:,} by {source}" for source, number in edges.items())
+    emit(job.json() | {"edges": edges}, as_json, lambda: say(f"{_line(job)}; edges: {said}"))
 
 
 def gnn(

@@ -33,6 +33,7 @@ class JobReply(BaseModel):
     state: Literal["queued", "running", "paused", "done", "failed", "cancelled"]
     target: str
     generation: str
+    stage: str = Field(description="What its worker is at, in words, where the counts do not say it all")
     total: int
     done: int
     rejected: int = Field(description="Items left out, such as broken pictures")
