@@ -2,8 +2,8 @@
 
     python -m benchmarks [--quick] --out DIR [--data DIR]
 
-`--data` is a folder with the data sets `fashion9k`, `ikea` and `grocerystore`; without it the quality benchmark is left
-out.
+`--data` is a folder with the data sets `fashion9k`, `ikea`, `grocerystore` and `product1m-text`; without it the quality
+benchmark is left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 __all__ = ["commands", "main"]
 
 HELPERS = {"__main__", "figures"}  # and all that begins with "quality": it is called for each protocol
-QUALITY = {1: "fashion9k", 2: "ikea", 3: "grocerystore"}  # protocol → data set
+QUALITY = {1: "fashion9k", 2: "ikea", 3: "grocerystore", 4: "product1m-text"}  # protocol → data set
 
 
 def commands(out: Path, data: Path | None, quick: bool) -> list[list[str]]:

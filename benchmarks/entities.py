@@ -32,7 +32,7 @@ from kg.sample.captions import title
 from kg.sample.designs import invent
 from kg.words import stretches
 
-__all__ = ["Caption", "Extractor", "captions_of", "extractors", "main", "measure", "sample_captions", "scores"]
+__all__ = ["Caption", "Extractor", "captions_of", "extractors", "main", "measure", "sample_captions", "scores", "tenth"]
 
 LABELS = "#;#"
 QUICK = 10
@@ -70,6 +70,8 @@ def captions_of(folder: Path) -> list[Caption]:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise BadInput(f"no table at {table}: {error.strerror}") from error
+    if rows and "title" not in rows[0]:
+        raise BadInput(f"{table} has no column `title`; there are {sorted(rows[0])}")
     if rows and "labels" not in rows[0] and not FIELDS.keys() & rows[0].keys():
         raise BadInput(f"{table} has neither `labels` nor any of {sorted(FIELDS)}: nothing to compare with")
     return [_labelled(row) if "labels" in row else _structured(row) for row in rows]
@@ -89,7 +91,8 @@ def sample_captions(size: int) -> list[Caption]:
     return found
 
 
-def _tenth(captions: Sequence[Caption]) -> list[Caption]:
+def tenth(captions: Sequence[Caption]) -> list[Caption]:
+    """Those of one key in ten, the same on every run."""
     return [one for one in captions if int(content_hash(one.key), 16) % QUICK == 0]
 
 
@@ -101,7 +104,7 @@ def _labelled(row: Mapping[str, str]) -> Caption:
     title = fold(row["title"])
     return Caption(
         row["title"],
-        LABELS.join(sorted(set(labels))) or row["id"],
+        LABELS.join(sorted(set(labels))) or row["title"],
         frozenset(word for word in words if fold(word) in (title if not word.isascii() else there)),
         {"brand": frozenset(brand for brand in brands if brand in (title if not brand.isascii() else there))},
     )
@@ -110,7 +113,7 @@ def _labelled(row: Mapping[str, str]) -> Caption:
 def _structured(row: Mapping[str, str]) -> Caption:
     there = _runs(row["title"])
     values = {name: frozenset({fold(row.get(column) or "")} & there) for column, name in FIELDS.items()}
-    return Caption(row["title"], row.get("instance_id") or row["id"], values=values)
+    return Caption(row["title"], row.get("instance_id") or row.get("id") or row["title"], values=values)
 
 
 def _runs(text: str) -> set[str]:
@@ -178,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
         captions = captions_of(options.data) if options.data else sample_captions(options.size)
         tested = captions_of(options.test_data) if options.test_data else None
         if options.quick:
-            captions, tested = _tenth(captions), tested and _tenth(tested)
+            captions, tested = tenth(captions), tested and tenth(tested)
         figures, seconds = measure(captions, tested, options.part)
     except SkugraphError as error:
         print(error)

@@ -49,11 +49,17 @@ HEADLINES: dict[int, dict[str, str]] = {
         "photos/R@1": "training photos R@1",
         "photos/cartons/R@1": "training photos, cartons R@1",
     },
+    4: {
+        f"entity/{what}/{side}": f"{what} {side}"
+        for what in ("label", "brand", "values")
+        for side in ("precision", "recall", "f1")
+    },
 }
 PLOTTED = {
     1: ("i2t/R@1", "t2i/R@1"),
     2: ("room/p1m_script/mAP@10", "room/p1m_normalised/mAP@10"),
     3: ("iconic+text/R@1", "photos/R@1"),
+    4: ("entity/label/f1", "entity/brand/f1", "entity/values/f1"),
 }
 ANSWERS = ("whole", "round_robin", "max_score", "mean_top")
 CRITERION = "p1m_script/mAP@10"
@@ -141,7 +147,7 @@ def _page(protocol: int, document: Document, figures: Figures, plots: Sequence[P
         lines += ["", "Chosen on validation for a room photo alone:", ""]
         lines += [f"- {encoder}: {way}" for encoder, way in chosen.items()]
     lines += ["", *(line for plot in plots for line in (f"![{plot.stem}]({plot.name})", ""))]
-    lines += [
+    lines += budget["trainings"] and [
         "Trainings:",
         "",
         "| encoder | seed | epochs | items | seconds | of them new |",

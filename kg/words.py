@@ -32,8 +32,10 @@ _STOP = """
     新版 免税 套装 件套 两件套 三件套 四件套 五件套 全套 套盒 礼盒
 """
 STOP_WORDS = frozenset(_STOP.split())
-_WORD = re.compile(r"[^\W_]+(?:['’.&+\-][^\W_]+)*")
-_RUN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+_HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_UNSPACED = f"{_HAN}\u0e00-\u0eff\u2e80-\u33ff\uac00-\ud7af"  # as kg.scripts has them
+# A word of a script with spaces, a run of Chinese, or one letter of another script.
+_WORD = re.compile(rf"[^\W_{_UNSPACED}]+(?:['’.&+\-][^\W_{_UNSPACED}]+)*|(?P<han>[{_HAN}]+)|[^\W_]")
 _MEASURE = re.compile(r"\d+(?:[-.x*+]\d+)*[a-z]{0,4}(?:[-.x*+]\d+[a-z]{0,4})*")
 
 
@@ -47,7 +49,7 @@ def stretches(caption: str) -> list[list[str]]:
     found: list[list[str]] = []
     end = 0
     for match in _WORD.finditer(text):
-        words = [part for run in _runs(match.group()) for part in run]
+        words = list(_cutter()(match.group())) if match["han"] else [match.group()]
         gap = text[end : match.start()] if found else None
         for word in words:
             if gap is None or not _together(found[-1][-1] if found else "", gap, word):
@@ -78,31 +80,6 @@ def join(words: Iterable[str]) -> str:
 def meaningful(word: str) -> bool:
     """Neither a stop word nor a number nor a measure ("50ml")."""
     return word not in STOP_WORDS and any(map(str.isalpha, word)) and not _MEASURE.fullmatch(word)
-
-
-def _runs(word: str) -> Iterable[list[str]]:
-    """A run of letters as words: Chinese by dictionary, other scripts without spaces by character."""
-    start = 0
-    for match in _RUN.finditer(word):
-        yield _characters(word[start : match.start()])
-        yield list(_cutter()(match.group()))
-        start = match.end()
-    yield _characters(word[start:])
-
-
-def _characters(text: str) -> list[str]:
-    words: list[str] = []
-    joined = False
-    for letter in text:
-        if unspaced(letter):
-            words.append(letter)
-            joined = False
-        elif joined:
-            words[-1] += letter
-        else:
-            words.append(letter)
-            joined = True
-    return [stripped for word in words if (stripped := word.strip("'’.&+-"))]
 
 
 @cache

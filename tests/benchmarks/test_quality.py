@@ -179,14 +179,6 @@ def test_quick_takes_a_tenth(fashion_set: Path) -> None:
     assert 5 < len(quick.training) + quick.facts["test items"] < 40
 
 
-@pytest.mark.parametrize(("protocol", "words"), [("4", "EGE-CMP")])
-def test_protocols_to_come_say_so(
-    protocol: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert quality.main(["--data", str(tmp_path), "--protocol", protocol]) == 2
-    assert words in capsys.readouterr().out
-
-
 def test_no_data_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert quality.main(["--data", str(tmp_path), "--protocol", "1"]) == 2
     assert "items.csv" in capsys.readouterr().out
