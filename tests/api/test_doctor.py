@@ -5,7 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from api.doctor import Report, examine
+from kg import entity_vectors
 from kg.settings import load_settings
 from kg.stores import Stores
 from tests.api.test_search import embed
@@ -59,3 +62,22 @@ def test_a_healthy_shop_and_what_can_befall_it(stores: Stores, tmp_path: Path) -
     assert "skugraph up" in fault(examine(stores.settings), "jobs: 1 are open and no worker runs")
     move(stores, job.id, ("queued",), "failed", error="no room")
     assert f"skugraph jobs {job.id} --resume" in fault(examine(stores.settings), "failed: no room")
+
+
+def test_entity_vectors_grow_old(stores: Stores, tmp_path: Path) -> None:
+    assert part(examine(stores.settings), "entity vectors")[1].startswith("none")
+    keys = ["colour:green", "colour:blue"]
+    for key in keys:
+        stores.graph.write("CREATE (:Entity {key: $key, text: $key})", key=key)
+    vectors = np.eye(2, 4, dtype=np.float32)
+    given = {"fingerprint": "f" * 64, "keys": keys, "types": ["colour"] * 2, "vectors": vectors, "edges_at": 1}
+    entity_vectors.write(stores, encoder_path=tmp_path, **given)
+    report = examine(stores.settings)
+    assert part(report, "entity vectors")[1:] == ("live", str(tmp_path), "4-d", "0 of 2 entities stale")
+    assert not [line for line in report.faults if "entity vectors" in line]
+    stores.graph.write("MATCH (e:Entity {key: 'colour:green'}) SET e.edges_at = 2")
+    assert "`skugraph gnn`" in fault(examine(stores.settings), "entity vectors: 1 of 2 entities stale")
+    stores.graph.write("MATCH (e:Entity {key: 'colour:blue'}) DETACH DELETE e")
+    assert part(examine(stores.settings), "entity vectors")[4].endswith("1 vectors of entities that are gone")
+    tmp_path.rmdir()
+    assert fault(examine(stores.settings), "entity vectors: their encoder", "is gone")
