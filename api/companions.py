@@ -15,7 +15,7 @@ from dataclasses import dataclass
 __all__ = ["MOST", "PAIRED", "Companion", "Link", "Reach", "Related", "companions", "idf", "reached", "telling"]
 
 MOST = 1000  # products of an entity above which it says nothing, and is not looked at
-PAIRED = 0.1  # of a pair of entities beside one that is shared; chosen on rooms of validation
+PAIRED = 0.3  # of a pair of entities beside one that is shared; chosen on rooms of validation
 SPREAD = 30  # entities that one entity leads to, the strongest
 
 
