@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from api.companions import PAIRED as CHOSEN
 from api.companions import Link, Reach, Related, companions, reached
 from api.diversity import diversified
 from benchmarks.figures import Figure, write_figures
@@ -243,10 +244,10 @@ def scorers(task: Task, vectors: Mapping[str, Vectors]) -> dict[str, dict[str, S
         "graph": {f"paired {p:g}": lambda q, p=p: known.scores(q, p) for p in PAIRED},  # type: ignore[misc]
         "graph and content": {
             f"paired {p:g}, {w:g} {n} {h}": lambda q, p=p, n=n, h=h, w=w: both(q, p, n, h, w)  # type: ignore[misc]
-            for p, n, h, w in combinations((0.0, 0.1), tables, hows, CONTENT)
+            for p, n, h, w in combinations((0.0, CHOSEN), tables, hows, CONTENT)
         },
     }
-    for row, base in (("content", lambda q: content("item", "max", q)), ("graph", lambda q: known.scores(q, 0.1))):
+    for row, base in (("content", lambda q: content("item", "max", q)), ("graph", lambda q: known.scores(q, CHOSEN))):
         for d in DIVERSITY:
             found[f"{row}, diversity {d:g}"] = {"": lambda q, base=base, d=d: varied(base, d, q)}  # type: ignore[misc]
     return found
