@@ -21,6 +21,7 @@ from api.plans import Ask
 from kg.errors import BadInput
 from kg.filters import Filters
 from kg.graph import selection as graph_side
+from kg.graph.neighbourhood import around, gains, narrowed
 from kg.graph.resolving import select
 from kg.graph.selection import Selection
 from kg.stores import Stores
@@ -120,6 +121,42 @@ def test_every_plan_is_brute_force(stores: Stores, small: bool, monkeypatch: pyt
             assert run(stores, plan, selection, whole) == expected, plan.name
 
     check()
+
+
+@pytest.mark.parametrize("asked", [Filters(), Filters(brand="Aurora"), Filters(min_price=20), Filters(near="honey")])
+@pytest.mark.parametrize("named", [Filters(near="amber", min_weight=0.5), Filters(entity=("category:home", "ivory"))])
+def test_narrowed_by_entities_every_plan_is_brute_force(stores: Stores, asked: Filters, named: Filters) -> None:
+    world = build(stores, seed=9, products=80)
+    seeds = {"colour:amber": 1.0} if named.near else {"category:home": 1.0, "colour:ivory": 0.7}
+    hops = 1 if named.near else 0
+    there = around(stores.graph, seeds, hops=hops, min_weight=named.min_weight, most=50, below=True)
+    selection = narrowed(chosen(stores, asked), there)
+    both = [item for item in world.admitted(asked) if item in world.admitted(named)]
+    assert graph_side.ids(stores.graph, selection) == sorted(item.id for item in both)
+    expected = World(both, world.generation).best(Filters(), queries(0, 2), 10)
+    for name in PLANS:
+        plan = choose(stores, selection, stale=0, forced=name)
+        assert run(stores, plan, selection, ask(stores, world, queries(0, 2), 10)) == [expected], plan.name
+
+
+def test_products_by_what_they_gain_are_brute_force(stores: Stores) -> None:
+    world = build(stores, seed=10, products=80)
+    seeds = {"colour:amber": 1.0, "colour:ivory": 0.5, "brand:aurora": 0.9, "category:home > soap": 1.0}
+    there = around(stores.graph, seeds, hops=2, min_weight=0.2, most=50, below=True)
+    rows, left = gains(there, products=80, budget=10_000)
+    assert left == []
+    gained = {row["key"]: row for row in rows}
+    for asked in (Filters(), Filters(max_price=50)):
+        expected = []
+        for item in world.admitted(asked):
+            best: dict[str, float] = {}
+            for row in (gained[key] for key in item.keys if key in gained):
+                best[row["seed"]] = max(row["gain"], best.get(row["seed"], 0))
+            if best:
+                expected.append((item.id, sum(best.values())))
+        expected.sort(key=lambda pair: (-pair[1], pair[0]))
+        for limit in (7, 100):
+            assert graph_side.linked(stores.graph, chosen(stores, asked), rows, limit) == expected[:limit]
 
 
 def test_equal_scores_are_cut_by_product_id(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
