@@ -21,12 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from encoders import neighbours
 from encoders.graph.layers import GraphNetwork, with_loops
 from kg.errors import BadInput, BadVector
 
 __all__ = ["adaptive_graph", "closed_form", "divergence", "nearest", "neighbourhoods", "smoothness", "symmetrised"]
 
 BLOCK = 1 << 22  # distances in memory at a time
+FAR = 4.0  # the largest squared distance of two unit vectors
 K_FIRST = 3
 
 
@@ -124,9 +126,18 @@ def closed_form(distances: Tensor) -> Tensor:
 
 
 def nearest(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Each unit row's nearest others (N, min(k, N - 1)) with their squared distances, ascending; exact, in blocks."""
+    """Each unit row's nearest others (N, min(k, N - 1)) with their squared distances, ascending.
+
+    Exact, in blocks; on a CPU with more rows than `encoders.neighbours.EXACT` some are missed. Where one finds fewer,
+    the rest names the row itself, as far away as can be.
+    """
     count = len(z)
     k = max(min(k, count - 1), 0)
+    if count > neighbours.EXACT and z.device.type == "cpu":
+        found, scores = neighbours.approximate(z.numpy(), k)
+        own = np.arange(count)[:, None]
+        far = np.where(found >= 0, np.clip(2 - 2 * scores, 0, FAR), FAR).astype(np.float32)
+        return torch.from_numpy(np.where(found >= 0, found, own)), torch.from_numpy(far)
     near = torch.empty(count, k, dtype=torch.long, device=z.device)
     distances = torch.empty(count, k, device=z.device)
     step = max(BLOCK // max(count, 1), 1)

@@ -59,6 +59,23 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch, block: int) -> N
     torch.testing.assert_close(found[1], expected[1])
 
 
+def test_many_rows_are_found_by_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    z = rows(600, 8)
+    exact, _ = adaptive.nearest(z, 5)
+    monkeypatch.setattr(adaptive.neighbours, "EXACT", 100)
+    found, distances = adaptive.nearest(z, 5)
+    same = [len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+    assert np.mean(same) > 4.5
+    assert (distances.diff(dim=1) >= -1e-6).all()
+    torch.testing.assert_close(neighbourhoods(z, 5)[1].sum(dim=1), torch.ones(600))
+    none = np.full((600, 5), -1), np.full((600, 5), -np.inf, np.float32)
+    monkeypatch.setattr(adaptive.neighbours, "approximate", lambda *_: none)
+    found, distances = adaptive.nearest(z, 5)
+    assert (found == torch.arange(600)[:, None]).all()
+    assert (distances == adaptive.FAR).all()
+    assert symmetrised(found[:, :-1], closed_form(distances))[0].shape == (2, 0), "nobody is its own neighbour"
+
+
 def test_loss_with_a_sample_of_everything_is_the_dense_one() -> None:
     count, k, scale = 30, 4, 3.0
     z, (near, p) = rows(count, 5, seed=1), neighbourhoods(rows(count, 5, seed=2), k)
