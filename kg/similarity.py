@@ -22,6 +22,7 @@ __all__ = [
     "mutual",
     "mutual_neighbours",
     "nearest",
+    "nearest_of",
     "updated",
     "zero_rows",
 ]
@@ -48,7 +49,16 @@ def nearest(vectors: NDArray[np.float32], k: int) -> Neighbours:
     Raises:
         BadVector: a value is not finite.
     """
-    return _of_rows(np.arange(len(vectors)), vectors, k, zero_rows(vectors))
+    return nearest_of(np.arange(len(vectors)), vectors, k)
+
+
+def nearest_of(rows: NDArray[np.int64], vectors: NDArray[np.float32], k: int) -> Neighbours:
+    """What `nearest` gives for some rows alone, (R,) indices.
+
+    Raises:
+        BadVector: a value is not finite.
+    """
+    return _of_rows(rows, vectors, k, zero_rows(vectors))
 
 
 def updated(vectors: NDArray[np.float32], k: int, before: Neighbours, fresh: NDArray[np.bool_]) -> Neighbours:
