@@ -55,7 +55,12 @@ def ingest(
         def seen(report: IngestReport) -> None:
             update("ingest", report.read, max(total, report.read))
 
-        report = run(stores, table, images, columns, rejects=rejects, sync=sync, progress=seen)
+        recognise = None
+        if settings.entity_model:
+            from encoders.ner import recogniser
+
+            recognise = recogniser(settings.entity_model, device=settings.device)
+        report = run(stores, table, images, columns, rejects=rejects, sync=sync, progress=seen, recognise=recognise)
     document = report.json() | {"rejects": str(rejects) if report.rejected else None}
 
     def page() -> None:
