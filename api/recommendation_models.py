@@ -28,7 +28,9 @@ class Viewed(Model):
     """A product that somebody has looked at."""
 
     id: str = Field(min_length=1, max_length=128)
-    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False, description="How much it counts; 0: only left out")
+    weight: float = Field(
+        default=1.0, ge=0, le=1e6, allow_inf_nan=False, description="How much it counts; 0: only left out"
+    )
     at: datetime | None = Field(
         default=None, description="When, ISO 8601 (UTC where it names no zone): it counts half after each half-life"
     )

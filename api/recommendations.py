@@ -221,10 +221,11 @@ def _alike(
             ask = Ask(stores.vectors, collection, tuple(vectors.values()), max(100, wanted), excluded)
             for id, ranked in zip(vectors, planner.run(stores, plan, selection, ask), strict=True):
                 lists[f"{kind} {id}"], shares[f"{kind} {id}"] = ranked, weights[id]
-    fused = fuse(lists, weights=shares, constant=stores.settings.rrf_constant)
+    constant = stores.settings.rrf_constant
+    fused = fuse(lists, weights=shares, constant=constant)
     drafts = []
     for item in fused[:wanted]:
-        best = max(item.scores, key=lambda name: (shares[name] / (60 + item.ranks[name]), name))
+        best = max(item.scores, key=lambda name: (shares[name] / (constant + item.ranks[name]), name))
         because = best.partition(" ")[2]
         scores = {n.partition(" ")[0]: score for n, score in item.scores.items() if n.partition(" ")[2] == because}
         said = ", ".join(f"{kind} {score:.2f}" for kind, score in scores.items())

@@ -16,6 +16,7 @@ import argparse
 import csv
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -132,8 +133,6 @@ def pairs_of(listings: Sequence[Listing], tables: Sequence[Vectors], asked: Spli
     rows = np.array([at for at, one in enumerate(listings) if one.split == asked], np.int64)
     pool = np.array([at for at, one in enumerate(listings) if one.split != unseen], np.int64)
     identity = np.unique([one.identity for one in listings], return_inverse=True)[1]
-    counts = np.bincount(identity[rows]) if len(rows) else np.zeros(1, np.int64)
-    there = int((counts * (counts - 1) // 2).sum())
     found: dict[tuple[int, int], float] = {}
     for start in range(0, len(rows), 256):
         some = rows[start : start + 256]
@@ -153,8 +152,15 @@ def pairs_of(listings: Sequence[Listing], tables: Sequence[Vectors], asked: Spli
         np.array([*found.values()], np.float64),
         identity[keys[:, 0]] == identity[keys[:, 1]],
         identity[keys[:, 0]],
-        there,
+        existing(listings, asked, unseen),
     )
+
+
+def existing(listings: Sequence[Listing], asked: Split, unseen: Split) -> int:
+    """Right pairs of a listing that is asked for with any other but those of `unseen`."""
+    own = Counter(one.identity for one in listings if one.split == asked)
+    rest = Counter(one.identity for one in listings if one.split not in (asked, unseen))
+    return sum(n * (n - 1) // 2 + n * rest[identity] for identity, n in own.items())
 
 
 def equal_titles(listings: Sequence[Listing], asked: Split, unseen: Split) -> tuple[float, float]:
@@ -170,11 +176,7 @@ def equal_titles(listings: Sequence[Listing], asked: Split, unseen: Split) -> tu
                 if asked in (one.split, other.split):
                     count += 1
                     right += one.identity == other.identity
-    sizes: dict[str, int] = {}
-    for one in listings:
-        if one.split == asked:
-            sizes[one.identity] = sizes.get(one.identity, 0) + 1
-    there = sum(n * (n - 1) // 2 for n in sizes.values())
+    there = existing(listings, asked, unseen)
     return 100 * (right / count if count else 1.0), 100 * (right / there if there else 0.0)
 
 
@@ -241,7 +243,7 @@ def measure(task: Task, encoder: Encoder | None, goals: Sequence[float] = GOALS)
             score = choose(val[best], goal).score
             figures += _checked(f"chosen ({best}), stated {goal:.0%}", test[best], score, goal, same, all_same)
         else:
-            figures.append(Figure(f"stated {goal:.0%}: products needed, refused", needed(goal), ""))
+            figures.append(Figure(f"stated {goal:.0%}: refused; products needed at least", needed(goal), ""))
     return figures
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.offers import Listing, equal_titles, from_folder, letters, main, pairs_of
+from benchmarks.offers import Listing, equal_titles, existing, from_folder, letters, main, pairs_of
 from benchmarks.quality_answers import unit
 from encoders.data import Split
 from kg.errors import BadInput
@@ -26,6 +26,8 @@ def test_pairs_are_those_of_one_split_with_all_but_the_other() -> None:
     cosines = table @ table.T
     expected = sorted([(cosines[0, 1], True), (cosines[0, 2], False), (cosines[1, 2], False)])
     assert found.there == 1
+    shared = [*listings, listing("e", "x", "train"), listing("f", "x", "test")]
+    assert existing(shared, "val", "test") == 3  # a-b, a-e, b-e
     assert sorted(zip(found.scores.tolist(), found.right.tolist(), strict=True)) == [
         (pytest.approx(float(score)), right) for score, right in expected
     ]

@@ -22,7 +22,10 @@ RETURN p.id AS id, p.title AS title, p.seller AS seller, p.price AS price, p.cur
 """
 
 # Every listing that states which product it is: id, identity.
-IDENTITIES = "MATCH (p:Product) WHERE p.identity <> '' RETURN p.id AS id, p.identity AS identity"
+IDENTITIES = """
+MATCH (p:Product) WHERE p.identity IS NOT NULL AND p.identity <> ''
+RETURN p.id AS id, p.identity AS identity
+"""
 
 # Notes what was calibrated for a generation: $values; one row, id, if there is such a generation.
 CALIBRATE = "MATCH (g:Generation {id: $id}) SET g += $values RETURN g.id AS id"
