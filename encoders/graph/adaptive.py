@@ -135,9 +135,9 @@ def nearest(z: Tensor, k: int) -> tuple[Tensor, Tensor]:
     k = max(min(k, count - 1), 0)
     if count > neighbours.EXACT and z.device.type == "cpu":
         found, scores = neighbours.approximate(z.numpy(), k)
-        own = np.arange(count)[:, None]
+        itself = np.arange(count)[:, None]
         far = np.where(found >= 0, np.clip(2 - 2 * scores, 0, FAR), FAR).astype(np.float32)
-        return torch.from_numpy(np.where(found >= 0, found, own)), torch.from_numpy(far)
+        return torch.from_numpy(np.where(found >= 0, found, itself)), torch.from_numpy(far)
     near = torch.empty(count, k, dtype=torch.long, device=z.device)
     distances = torch.empty(count, k, device=z.device)
     step = max(BLOCK // max(count, 1), 1)
