@@ -61,7 +61,7 @@ class NeighbourEdge(BaseModel):
     source: str = Field(description="Entity key; the edge has no direction")
     target: str
     weight: float
-    origin: str = Field(description="What it was made from: text, cooccurrence, visual")
+    origin: str = Field("", description="What it was made from: text, cooccurrence, visual")
     generation: str = Field("", description="The computation that made it")
 
 

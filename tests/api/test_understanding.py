@@ -171,6 +171,9 @@ def test_the_neighbourhood_of_an_entity(api: TestClient, stores: Stores) -> None
         (0.2, "cooccurrence"),
     ]
     assert {edge["generation"] for edge in reply["edges"]} == {"g1"}
+    stores.graph.write("MATCH (:Entity)-[s:SIMILAR_TO]->(:Entity) WHERE s.weight = 0.6 SET s.source = null")
+    edge = api.get(f"/v1/entities/{a}/neighbourhood").json()["edges"][2]
+    assert (edge["weight"], edge["origin"]) == (0.6, "")  # written by hand
     far = api.get(f"/v1/entities/{a}/neighbourhood", params={"hops": 2, "min_weight": 0.5}).json()
     assert [(node["key"], node["hops"]) for node in far["nodes"]] == [(a, 0), (b, 1), (c, 2)]
     assert far["nodes"][2]["strength"] == pytest.approx(0.56)
