@@ -27,6 +27,7 @@ from encoders.backbones import TextBackbone
 from encoders.contrast import contrast
 from encoders.dual import DualEncoder, open_dual
 from encoders.graph_losses import Readout, node_ranking, subgraph_ranking
+from encoders.knowledge import KNOWN
 from encoders.looking import Look
 from encoders.masking import Rates
 from encoders.parts import hide_tokens, one_of
@@ -51,7 +52,9 @@ class EgeCmp(nn.Module):
         sample: κ, nodes of a subgraph beside the entity itself.
         hard: far entities drawn for each, of which the nearest counts.
         entity_text: weight of the entity sentence's vector in the text output.
-        graph_text: weight of the mean of the graph's vectors of the entities there (`knows`).
+        graph_text: weight of the graph's vector there, the mean over the entities.
+        knows: what that is the mean of: the entities' vectors smoothed over the graph ("memory"), without gradient;
+            or the evidence that the graph is drawn from ("evidence"), smoothed alike, through a linear map that learns.
         contrasted: which vector meets the picture's: the text output ("output") or that of the text alone ("text").
 
     Raises:
@@ -79,10 +82,12 @@ class EgeCmp(nn.Module):
         hard: int = 1,
         entity_text: float = 1.0,
         graph_text: float = 0.0,
+        knows: str = "memory",
         contrasted: str = "output",
     ) -> None:
         super().__init__()
         one_of("contrasted", contrasted, ("output", "text"))
+        one_of("knows", knows, ("memory", "evidence"))
         if entities and (base.loss_on, base.ntxent_on, base.exported) != ("pre", "clean", "pre"):
             raise ValueError("entities need loss_on: pre, ntxent_on: clean, vectors: pre")
         if not negative <= positive:
@@ -94,7 +99,9 @@ class EgeCmp(nn.Module):
         self.entity_text, self.graph_text, self.contrasted = entity_text, graph_text, contrasted
         self.readout = Readout(dim) if entities and subgraph else None
         self.register_buffer("memory", torch.zeros(entities, dim))
-        self.register_buffer("known", torch.zeros(entities, dim))
+        self.evidence = bool(entities and graph_text and knows == "evidence")
+        self.register_buffer("known", torch.zeros(entities, KNOWN if self.evidence else dim))
+        self.tell = nn.Linear(KNOWN, dim, bias=False) if self.evidence else None
         self.rates = base.rates
         if entities and entity_mlm:
             rates = base.rates or Rates(0.0, 0.0)
@@ -124,9 +131,12 @@ class EgeCmp(nn.Module):
     def start(self, pictures: Tensor, mask: Tensor, words: Tensor) -> None:
         self.capture.start(pictures, mask, words)
 
-    def remember(self, vectors: Tensor, known: Tensor, momentum: float = 0.0) -> None:
-        """Takes the entities' vectors as the encoder has them now, (E, dim), and as the graph has smoothed them."""
+    def remember(self, vectors: Tensor, momentum: float = 0.0) -> None:
+        """Takes the entities' vectors as the encoder has them now, (E, dim)."""
         self.memory = functional.normalize(momentum * self.memory + (1 - momentum) * vectors, dim=-1)
+
+    def know(self, known: Tensor) -> None:
+        """Takes what the graph has smoothed: (E, dim), or (E, `KNOWN`) of evidence."""
         self.known = known.to(self.known)
 
     def entity_vectors(self, nodes: Tensor, mask: Tensor) -> Tensor:
@@ -183,7 +193,8 @@ class EgeCmp(nn.Module):
         return found
 
     def _pretexts(self, batch: Batch) -> dict[str, Tensor]:
-        base, found = self.capture, {}
+        base = self.capture
+        found: dict[str, Tensor] = {}
         if self.rates is None:
             return found
         if batch.masked is None or batch.masked.entities is None:
@@ -229,6 +240,8 @@ class EgeCmp(nn.Module):
         total = read + self.entity_text * said * there[:, :1]
         if self.graph_text:
             mean = (self.known[entities.numbers.clamp(min=0)] * there[:, :, None]).sum(dim=1)
+            if self.tell is not None:
+                mean = self.tell(mean).float()
             total = total + self.graph_text * functional.normalize(mean, dim=-1)
         return functional.normalize(total, dim=-1)
 
@@ -262,6 +275,7 @@ OWN = (
     "entity_text",
     "graph_text",
     "contrasted",
+    "knows",
 )
 
 

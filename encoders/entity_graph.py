@@ -20,11 +20,12 @@ from scipy.sparse.linalg import svds
 from encoders.entities import NONE, EntityTable
 from encoders.tables import TokenTable
 
-__all__ = ["SOURCES", "combined", "cooccurrence", "evidence", "nearest", "prototypes", "rewired", "smoothed"]
+__all__ = ["SOURCES", "combined", "cooccurrence", "evidence", "nearest", "prototypes", "reduced", "rewired", "smoothed"]
 
 SOURCES = ("text", "cooccurrence", "visual", "memory")
 BLOCK = 2048  # rows against all others at a time
 DIM = 64  # of reduced co-occurrence
+LEAST_SEEN = 5  # pictures of a prototype: with fewer it would tell an item's own picture
 
 Rows = NDArray[np.float32]
 
@@ -78,7 +79,8 @@ def cooccurrence(items: NDArray[np.int64], count: int, *, dim: int = DIM) -> Row
 def prototypes(
     features: NDArray[np.float16], pictures: NDArray[np.int64], items: NDArray[np.int64], count: int
 ) -> Rows:
-    """(E, W): mean feature of the global token of the pictures of each entity's items, less the mean of all.
+    """(E, W): mean feature of the global token of the pictures of each entity's items, less the mean of all;
+    zero where there are fewer than `LEAST_SEEN`.
 
     Args:
         features: (M, R, W), row 0 of a picture its global token.
@@ -94,13 +96,21 @@ def prototypes(
         total += which[rows].T @ seen
         mean += seen.sum(axis=0)
     df = np.asarray(which.sum(axis=0)).ravel()[:, None]
-    return unit(np.where(df > 0, total / np.maximum(df, 1) - mean / max(len(pictures), 1), 0))
+    return unit(np.where(df >= LEAST_SEEN, total / np.maximum(df, 1) - mean / max(len(pictures), 1), 0))
 
 
 def combined(parts: Mapping[str, Rows], weights: Mapping[str, float]) -> Rows:
     """(E, all widths): rows whose products are the weighted mean of the sources' cosines."""
     total = sum(weights[name] for name in parts)
     return np.concatenate([rows * np.float32((weights[name] / total) ** 0.5) for name, rows in parts.items()], axis=1)
+
+
+def reduced(rows: Rows, dim: int) -> Rows:
+    """(E, dim), unit rows: principal components, zero beyond as many as there are."""
+    rows = rows - rows.mean(axis=0) if len(rows) else rows
+    _, vectors = np.linalg.eigh(rows.T @ rows)
+    found = rows @ vectors[:, ::-1][:, :dim]
+    return unit(np.pad(found, ((0, 0), (0, dim - found.shape[1]))))
 
 
 def nearest(rows: Rows, k: int) -> sparse.csr_matrix:

@@ -15,9 +15,11 @@ from torch import Tensor
 from encoders import entity_graph
 from encoders.entities import NONE, EntityTable
 from encoders.tables import Batch, EntityBatch, TokenTable
+from kg.errors import BadInput
 
-__all__ = ["Knowing", "Knowledge"]
+__all__ = ["KNOWN", "Knowing", "Knowledge"]
 
+KNOWN = 128  # width of the evidence that a model may read
 CHUNK = 512  # entities in one pass
 
 
@@ -28,15 +30,19 @@ class Knowing(Protocol):
         memory: (E, dim) vectors of the entities, as they were last remembered.
         positive: S above which entities are near.
         needs_graph: whether it uses a graph at all.
+        evidence: whether it reads the evidence, not the memory, as the graph has smoothed it.
     """
 
     memory: Tensor
     positive: float
     needs_graph: bool
+    evidence: bool
 
     def entity_vectors(self, nodes: Tensor, mask: Tensor) -> Tensor: ...
 
-    def remember(self, vectors: Tensor, known: Tensor, momentum: float) -> None: ...
+    def remember(self, vectors: Tensor, momentum: float) -> None: ...
+
+    def know(self, known: Tensor) -> None: ...
 
     def eval(self) -> object: ...
 
@@ -67,19 +73,25 @@ class Knowledge:
         wanted = {name: weight for name, weight in settings["sources"].items() if weight}
         self.parts = {name: entity_graph.evidence(name, entities, table, fit) for name in wanted if name != "memory"}
         self.graph: sparse.csr_matrix | None = None
+        self.rows: NDArray[np.float32] | None = None  # of the evidence, as a model may read it
 
     def words(self) -> NDArray[np.int64]:
         """Ids of all words of the entity sentences."""
         return np.unique(self.entities.words)
 
-    def draw(self, model: Knowing) -> None:
-        """Makes the graph from the evidence and the model's memory; that is the same after a training goes on."""
+    def begin(self, model: Knowing) -> None:
+        """Before the first epoch the model may read evidence; it is ranked by a graph from the second one on."""
+        if model.needs_graph and model.evidence:
+            self._tell(model, self._drawn(model))
+
+    def _drawn(self, model: Knowing) -> sparse.csr_matrix:
+        """The graph from the evidence and the model's memory; that is the same after a training goes on."""
         parts = dict(self.parts)
         if self.settings["sources"].get("memory") and bool(model.memory.any()):
             memory = model.memory.float().cpu().numpy()
             parts["memory"] = entity_graph.unit(memory - memory.mean(axis=0))
         if not parts:
-            raise ValueError("no source of similarity has a weight")
+            raise BadInput(f"entities.sources {self.settings['sources']}: one beside memory must have a weight")
         rows = entity_graph.combined(parts, self.settings["sources"])
         if self.settings["graph"] == "adaptive":
             from encoders.graph_encoder import adaptive_graph
@@ -91,7 +103,16 @@ class Knowledge:
         if self.settings["scale"] == "rank" and graph.nnz:
             graph.data = (np.argsort(np.argsort(graph.data, kind="stable"), kind="stable") + 1) / graph.nnz
             graph = graph.maximum(graph.T).tocsr()  # equal weights of one pair have two ranks
-        self.graph = graph.astype(np.float32)
+        return graph.astype(np.float32)
+
+    def _tell(self, model: Knowing, graph: sparse.csr_matrix) -> None:
+        if model.evidence:
+            if self.rows is None:
+                self.rows = entity_graph.reduced(entity_graph.combined(self.parts, self.settings["sources"]), KNOWN)
+            known = entity_graph.smoothed(self.rows, graph)
+        else:
+            known = entity_graph.smoothed(model.memory.float().cpu().numpy(), graph)
+        model.know(torch.from_numpy(known))
 
     @torch.no_grad()
     def refresh(self, model: Knowing) -> None:
@@ -103,16 +124,14 @@ class Knowledge:
         vectors = [model.entity_vectors(*self.entities.of(part, self.device, torch.float32)) for part in parts]
         found = torch.cat(vectors).float()
         first = not bool(model.memory.any())
-        model.remember(found, torch.zeros_like(found), 0.0 if first else self.settings["momentum"])
-        self.draw(model)
-        assert self.graph is not None
-        known = entity_graph.smoothed(model.memory.float().cpu().numpy(), self.graph)
-        model.remember(model.memory, torch.from_numpy(known), 0.0)
+        model.remember(found, 0.0 if first else self.settings["momentum"])
+        self.graph = self._drawn(model)
+        self._tell(model, self.graph)
 
     def resume(self, model: Knowing) -> None:
         """The graph of a training that goes on, from the memory it was saved with."""
         if model.needs_graph and bool(model.memory.any()):
-            self.draw(model)
+            self.graph = self._drawn(model)
 
     def batch(
         self,

@@ -312,6 +312,8 @@ def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
     first = run.table.batch(sample, "cpu")
     words = [run.table.words, *([run.knowledge.words()] if run.knowledge else [])]
     run.model.start(first.pictures, first.picture_mask, torch.from_numpy(np.unique(np.concatenate(words))))
+    if run.knowledge:
+        run.knowledge.begin(run.model)  # type: ignore[arg-type]
     model, optimiser = accelerator.prepare(
         run.model, torch.optim.AdamW(groups(run.model, settings), lr=settings["rate"], betas=(0.9, 0.98), fused=True)
     )

@@ -10,7 +10,7 @@ from kg.errors import BadInput, NotFound
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.json") if path != ABLATIONS)
 CHANGES = json.loads(ABLATIONS.read_text())
-OWN = ("node", "subgraph", "hard", "graph_text", "entity_text", "contrasted")
+OWN = ("node", "subgraph", "hard", "graph_text", "knows", "entity_text", "contrasted")
 OF_ENTITIES = {
     change
     for change, values in CHANGES.items()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from encoders.ege_cmp import EgeCmp
+from encoders.knowledge import KNOWN
 from encoders.masking import IGNORED, Rates
 from encoders.tables import Batch, EntityBatch
 from tests.encoders.batches import MASK, TEXT, WIDE, Words, make_batch, with_masked
@@ -120,7 +121,8 @@ def test_the_slots_of_entities_do_not_matter_and_the_entities_do() -> None:
     torch.testing.assert_close(one[order], other)
     cosines = one @ one.T
     assert float(cosines.fill_diagonal_(-1).max()) < 0.999
-    model.remember(one, one)
+    model.remember(one)
+    model.know(one)
     turned = replace(batch, entities=replace(batch.entities, numbers=batch.entities.numbers.flip(1)))
     wrong = replace(batch, entities=replace(batch.entities, numbers=(batch.entities.numbers + 1) % COUNT))
     torch.testing.assert_close(model.vectors(batch)[1], model.vectors(turned)[1])
@@ -210,3 +212,14 @@ def test_values_that_do_not_fit(values: dict[str, Any], words: str) -> None:
 def test_a_batch_without_entities_is_refused() -> None:
     with pytest.raises(ValueError, match="no entities"):
         ege()(with_masked(make_batch()))
+
+
+def test_the_evidence_of_the_graph_is_read_through_a_map_that_learns() -> None:
+    model, batch = ege(graph_text=1.0, knows="evidence"), both()
+    model.know(torch.randn(COUNT, KNOWN, generator=torch.Generator().manual_seed(2)))
+    found = model(batch)
+    assert "tell.weight" in reached(model, found["ntxent"])
+    assert not {name for name in reached(model, model(batch)["node"]) if name.startswith("tell")}
+    other = ege(graph_text=1.0, knows="evidence")
+    other.know(torch.zeros(COUNT, KNOWN))
+    assert float(other(batch)["ntxent"]) != float(found["ntxent"])

@@ -104,7 +104,8 @@ def test_trains_opens_and_goes_on_with_the_same_losses(items: list[TrainItem], f
 
 
 @pytest.mark.parametrize(
-    "changes", [{"entities__per_item": 0}, {"entities__graph": "random"}, {"model__graph_text": 1.0}]
+    "changes",
+    [{"entities__per_item": 0}, {"entities__graph": "random"}, {"model__graph_text": 1.0, "model__knows": "evidence"}],
 )
 def test_ablations_train_and_open(
     items: list[TrainItem], features: Path, tmp_path: Path, changes: dict[str, object]

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.entity_graph import combined, cooccurrence, incidence, nearest, prototypes, rewired, smoothed, unit
+from encoders.entity_graph import (
+    LEAST_SEEN,
+    combined,
+    cooccurrence,
+    incidence,
+    nearest,
+    prototypes,
+    reduced,
+    rewired,
+    smoothed,
+    unit,
+)
 
 
 def rows(count: int, seed: int, width: int = 8) -> np.ndarray:
@@ -54,12 +65,22 @@ def test_cooccurrence_is_of_ppmi() -> None:
 
 def test_prototypes_are_means_over_the_pictures_of_an_entity() -> None:
     features = np.random.default_rng(0).normal(size=(4, 2, 6)).astype(np.float16)
-    items = np.array([[0, 1], [1, -1], [0, -1]])
-    pictures = np.array([2, 0, 3])
+    items = np.array([[0, 1], [1, -1], [0, -1]] * 3 + [[2, -1]] * (LEAST_SEEN - 1))
+    pictures = np.array([2, 0, 3] * 3 + [1] * (LEAST_SEEN - 1))
     seen = unit(features[pictures, 0].astype(np.float32))
     wanted = np.stack([(seen[0] + seen[2]) / 2, (seen[0] + seen[1]) / 2]) - seen.mean(axis=0)
-    np.testing.assert_allclose(prototypes(features, pictures, items, 3)[:2], unit(wanted), atol=1e-4)
-    assert not prototypes(features, pictures, items, 3)[2].any()
+    found = prototypes(features, pictures, items, 4)
+    np.testing.assert_allclose(found[:2], unit(wanted), atol=1e-4)
+    assert not found[2:].any()  # one of too few pictures, and one of none
+
+
+def test_reduced_evidence_keeps_what_differs_most() -> None:
+    vectors = rows(20, 0, 4) * [3, 1, 1, 0.1]
+    centred = vectors - vectors.mean(axis=0)
+    found = reduced(vectors, 6)
+    left, spread, _ = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(found @ found.T, unit(left * spread) @ unit(left * spread).T, atol=1e-4)
+    assert found.shape == (20, 6)
 
 
 def test_a_rewired_graph_keeps_degrees_and_weights_and_little_else() -> None:
