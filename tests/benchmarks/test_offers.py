@@ -11,6 +11,7 @@ from benchmarks.offers import Listing, equal_titles, existing, from_folder, lett
 from benchmarks.quality_answers import unit
 from encoders.data import Split
 from kg.errors import BadInput
+from tests.tiny_encoder import write_tiny
 
 
 def listing(id: str, identity: str, split: Split, title: str = "") -> Listing:
@@ -72,10 +73,10 @@ def test_listings_of_the_same_labels_are_one_product(tmp_path: Path) -> None:
         from_folder(tmp_path, quick=False)
 
 
-@pytest.mark.slow
 def test_it_runs_on_the_sample(tmp_path: Path) -> None:
     out = tmp_path / "offers.json"
-    assert main(["--quick", "--out", str(out)]) == 0
+    seer = write_tiny(tmp_path / "tiny")
+    assert main(["--quick", "--encoder", str(seer), "--out", str(out)]) == 0
     figures = {figure["name"]: figure["value"] for figure in json.loads(out.read_text())["figures"]}
     assert figures["listings of test"] > 0
     assert any("stated 95%" in name for name in figures)

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from benchmarks.recommendations import Case, Knowledge, Room, cases, judged, main
 from kg.records import Product
+from tests.tiny_encoder import write_tiny
 
 
 def product(id: str, series: str, category: str, colour: str = "red") -> Product:
@@ -55,9 +55,9 @@ def test_what_was_asked_with_is_not_counted() -> None:
     assert {name: some.tolist() for name, some in found.items()} == {"R@10": [100], "nDCG@10": [100], "mAP": [100]}
 
 
-@pytest.mark.slow
 def test_it_runs_on_the_sample(tmp_path: Path) -> None:
     out = tmp_path / "recommendations.json"
-    assert main(["--quick", "--out", str(out)]) == 0
+    seer = write_tiny(tmp_path / "tiny")
+    assert main(["--quick", "--encoder", str(seer), "--out", str(out)]) == 0
     names = {figure["name"] for figure in json.loads(out.read_text())["figures"]}
     assert {"graph: nDCG@10", "random: mAP", "content, picture: R@10", "graph and content: nDCG@10"} <= names
