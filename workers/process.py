@@ -81,7 +81,9 @@ def environment(settings: Settings) -> dict[str, str]:
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         if value is not None:
-            found[f"SKUGRAPH_{name.upper()}"] = json.dumps(value) if isinstance(value, (tuple, bool, dict)) else str(value)
+            found[f"SKUGRAPH_{name.upper()}"] = (
+                json.dumps(value) if isinstance(value, (tuple, bool, dict)) else str(value)
+            )
     return found
 
 
