@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
         began = time.monotonic()
         for run, report, measured, seconds in _measured(options, benchmark, wanted, jobs):
             found[run] = measured
-            budget["trainings"].append({"encoder": run.config, "seed": run.seed, **report, "measuring_s": seconds})
+            budget["trainings"].append({**report, "encoder": run.config, "seed": run.seed, "measuring_s": seconds})
             budget["seconds"] = round(time.monotonic() - began, 1)
             runs = {config: [found[one] for one in wanted if one.config == config and one in found]
                     for config in configs if any(one.config == config for one in found)}  # fmt: skip

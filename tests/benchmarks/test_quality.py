@@ -109,17 +109,19 @@ def ikea_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_protocol_1_writes_the_contract(fashion_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "1.json"
-    options = ["--data", str(fashion_set), "--protocol", "1", "--encoders", "clip_style_tiny", "--epochs", "1"]
+    name = "clip_style_tiny+no_scenes"
+    options = ["--data", str(fashion_set), "--protocol", "1", "--encoders", name, "--epochs", "1"]
     more = ["--seeds", "2", "--jobs", "2", "--out", str(out)]
     assert quality.main([*options, *more, "--work", str(tmp_path / "work")]) == 0
     document = json.loads(out.read_text())
     assert {row["seed"] for row in document["results"]} == {0, 1}
-    metrics = {row["metric"]: row["value"] for row in document["results"] if row["encoder"] == "clip_style_tiny"}
+    metrics = {row["metric"]: row["value"] for row in document["results"] if row["encoder"] == name}
     assert {"i2t/R@1", "i2t/R@5", "i2t/R@10", "t2i/R@1", "sample100/i2t/R@1", "sample100/t2i/R@10"} <= set(metrics)
     assert all(0 <= value <= 100 for value in metrics.values())
     assert document["budget"]["trainings"][0]["epochs"] == 1
     assert "sample100/i2t/R@1" in capsys.readouterr().out
     assert document["budget"]["jobs"] == 2
+    assert sorted((t["encoder"], t["seed"]) for t in document["budget"]["trainings"]) == [(name, 0), (name, 1)]
     assert quality.main([*options, "--seeds", "2", "--jobs", "1", "--out", str(out), "--work", str(tmp_path)]) == 0
     after = json.loads(out.read_text())
     for one, other in zip(document["results"], after["results"], strict=True):  # one after the other gives the same
