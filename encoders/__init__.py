@@ -18,8 +18,8 @@ from kg.errors import NotFound
 if TYPE_CHECKING:
     from encoders.graph_encoder import GraphEncoder
 
-# Read when torch allocates first: large tensors in huge pages. On virtual machines, where a page that is missing from the
-# processor's tables costs much, products of matrices wait for memory several times longer without (Linux only).
+# Read when torch allocates first: large tensors in huge pages. On virtual machines, where looking a page up costs much,
+# products of matrices wait for memory several times longer without (Linux only).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 __all__ = ["ENCODERS", "Encoder", "architecture", "load", "load_graph_encoder", "text_vectors"]
