@@ -16,6 +16,7 @@ from api.backend import Backend
 from api.limits import BodyLimit
 from api.requests import Requests
 from api.routes import cypher, entities, generations, health, instances, jobs, products, recommendations, search
+from api.routes.bodies import lifted
 from kg.settings import Settings
 
 __all__ = ["create_app"]
@@ -52,6 +53,8 @@ def create_app(settings: Settings, *, token: str = "") -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    described = app.openapi
+    app.openapi = lambda: lifted(described())  # type: ignore[method-assign]
     app.state.backend = Backend(settings, token=token)
     problems.install(app)
     for part in (search, instances, recommendations, products, entities, cypher, jobs, generations, health):

@@ -12,13 +12,13 @@ from starlette.datastructures import UploadFile
 from api.models import Model
 from kg.errors import BadInput
 
-__all__ = ["asked", "body"]
+__all__ = ["asked", "body", "lifted"]
 
 T = TypeVar("T", bound=Model)
 
 
 def body(kind: type[Model], examples: Mapping[str, Any]) -> dict[str, Any]:
-    """What OpenAPI says of such a request."""
+    """What OpenAPI says of such a request; `lifted` puts the parts that it names in their place."""
     form = {
         "type": "object",
         "properties": {
@@ -27,7 +27,6 @@ def body(kind: type[Model], examples: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)  # other routes have them among the components
     return {
         "required": True,
         "content": {
@@ -35,6 +34,20 @@ def body(kind: type[Model], examples: Mapping[str, Any]) -> dict[str, Any]:
             "multipart/form-data": {"schema": form},
         },
     }
+
+
+def lifted(document: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document, changed: what the schemas of such requests define stands among the components.
+
+    FastAPI looks for components in the arguments of routes only, so it misses what no other route takes or gives.
+    """
+    components = document.setdefault("components", {}).setdefault("schemas", {})
+    for path in document["paths"].values():
+        for operation in path.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                for name, part in content["schema"].pop("$defs", {}).items():
+                    components.setdefault(name, part)
+    return document
 
 
 def asked(kind: type[T]) -> Callable[[Request], Awaitable[T]]:
