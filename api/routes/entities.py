@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from api.models import FoundEntity
 from api.needs import Read, UseBackend
+from kg import entity_vectors
 from kg.errors import BadInput, NotFound
 from kg.filters import MAX_HOPS
 from kg.graph.cypher import browse
@@ -39,6 +40,7 @@ class EntityList(BaseModel):
 class EntityReply(EntityRow):
     path: tuple[str, ...] = Field((), description="Of a category, from the root down")
     similar: tuple[EntityRow, ...] = Field((), description="Neighbours over SIMILAR_TO, nearest first")
+    stale: bool = Field(description="Whether it has no vector, or one that does not know its latest edges")
 
 
 class FoundList(BaseModel):
@@ -140,4 +142,8 @@ def entity(key: str, server: UseBackend, limit: Annotated[int, Query(ge=1, le=10
     if not rows:
         raise NotFound(f"entity {key!r} does not exist", hint="/v1/entities?query=… finds keys")
     similar = server.stores.graph.read(browse.NEIGHBOURS, key=key, limit=limit)
-    return EntityReply(**_row(rows[0]), similar=tuple(EntityRow(**_row(row)) for row in similar))
+    return EntityReply(
+        **_row(rows[0]),
+        similar=tuple(EntityRow(**_row(row)) for row in similar),
+        stale=entity_vectors.is_stale(server.stores, key),
+    )

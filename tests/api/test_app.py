@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -20,6 +21,7 @@ from api.auth import Keys
 from api.models import SearchRequest
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.ingest import ingest
+from kg.entity_vectors import write
 from kg.sample import SamplePaths, write_sample
 from kg.settings import Settings
 from kg.stores import Stores
@@ -132,6 +134,19 @@ def test_entities_are_found_by_words_and_by_key(shop: TestClient) -> None:
     one = shop.get(f"/v1/entities/{frequent[0]['key']}").json()
     assert (one["text"], one["similar"]) == (frequent[0]["text"], [])
     refused(shop.get("/v1/entities/brand:nobody"), 404, "not-found")
+
+
+def test_an_entity_says_whether_its_vector_is_stale(shop: TestClient, stores: Stores) -> None:
+    [one] = shop.get("/v1/entities", params={"type": "brand", "limit": 1}).json()["entities"]
+    path = f"/v1/entities/{one['key']}"
+    assert shop.get(path).json()["stale"], "it has no vector"
+    write(
+        stores, keys=[one["key"]], types=["brand"], vectors=np.ones((1, 4), np.float32), fingerprint="f" * 64,
+        encoder_path="", edges_at=1,
+    )  # fmt: skip
+    assert not shop.get(path).json()["stale"]
+    stores.graph.write("MATCH (e:Entity {key: $key}) SET e.edges_at = 2", key=one["key"])
+    assert shop.get(path).json()["stale"]
 
 
 def test_cypher_reads_and_does_not_write(shop: TestClient) -> None:
@@ -274,6 +289,7 @@ def test_openapi_is_whole_and_its_examples_are_true(api: TestClient) -> None:
         found = schema
         for part in reference.split("/"):
             found = found[part]
+    assert "$defs" not in json.dumps(schema)
     content = schema["paths"]["/v1/search"]["post"]["requestBody"]["content"]
     for example in content["application/json"]["examples"].values():
         SearchRequest.model_validate(example["value"])
