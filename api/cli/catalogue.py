@@ -28,6 +28,10 @@ def ingest(
         Path | None, typer.Option("--rejects", metavar="FILE", help="Where bad rows go (default TABLE.rejects.jsonl)")
     ] = None,
     sync: Annotated[bool, typer.Option("--sync", help="Also remove the products that the table lacks")] = False,
+    renew_phrases: Annotated[
+        bool,
+        typer.Option("--renew-phrases", help="Mine phrases from the captions anew, however little has changed"),
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +64,10 @@ def ingest(
             from encoders.ner import recogniser
 
             recognise = recogniser(settings.entity_model, device=settings.device)
-        report = run(stores, table, images, columns, rejects=rejects, sync=sync, progress=seen, recognise=recognise)
+        report = run(
+            stores, table, images, columns, rejects=rejects, sync=sync, progress=seen, recognise=recognise,
+            renew_phrases=renew_phrases,
+        )  # fmt: skip
     document = report.json() | {"rejects": str(rejects) if report.rejected else None}
 
     def page() -> None:

@@ -72,6 +72,7 @@ def ingest(
     sync: bool = False,
     progress: Callable[[IngestReport], None] | None = None,
     recognise: Recognise | None = None,
+    renew_phrases: bool = False,
 ) -> IngestReport:
     """Bring the graph up to what the table says.
 
@@ -84,6 +85,7 @@ def ingest(
         sync: also remove products that the table does not hold.
         progress: is called after every chunk.
         recognise: the model that `entity_model` names.
+        renew_phrases: mine the captions anew, however little has changed; nothing is mined where `mine_phrases` is off.
 
     Raises:
         BadInput: a table that cannot be read; nothing at `images`; `sync` with a table without rows.
@@ -131,7 +133,8 @@ def ingest(
                 remove(stores.graph, gone)
                 removed += len(gone)
         settings = stores.settings
-        mining = Mining(settings.mine_phrases, settings.mine_least_df, recognise, settings.entity_model or "")
+        model = settings.entity_model or ""
+        mining = Mining(settings.mine_phrases, settings.mine_least_df, recognise, model, renew=renew_phrases)
         match_phrases(stores.graph, settings.phrase_dictionary, mining=mining, most=settings.entities_per_product)
         prune_entities(stores.graph)
         return replace(

@@ -98,7 +98,13 @@ def test_mined_again_only_when_much_changed(stores: Stores, tmp_path: Path) -> N
     fill(stores, tmp_path, [*titles, "cup", "jug", "jug"])
     assert "phrase:jug" not in phrases(stores.graph)
     assert {one.key for one in mined_entities(stores.graph, replace(Mining(), renew=True))} > {"phrase:jug"}
-    fill(stores, tmp_path, [*titles, "cup", "jug", "jug"], mine_least_df=3)  # another rule
+    titles += ["cup", "jug", "jug"]
+    fill(stores, tmp_path, [*titles, "pan", "pan"])
+    assert "phrase:pan" not in phrases(stores.graph)
+    ingest(stores, tmp_path / "titles.csv", tmp_path, TITLES, renew_phrases=True)
+    assert "phrase:pan" in phrases(stores.graph)
+    assert {key for _, key in links(stores.graph)} >= {"phrase:pan"}
+    fill(stores, tmp_path, titles, mine_least_df=3)  # another rule
     assert phrases(stores.graph) == {"phrase:tea", "phrase:green", "phrase:black"}
 
 
