@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
@@ -23,6 +23,8 @@ __all__ = ["RUN_NAME", "ask_instances", "ask_recommendations", "ask_search"]
 RUN_NAME = "api"  # run/api.json: url, and a key of the owner of the home (mode 0600)
 TIMEOUT_S = 120.0
 
+Reply = TypeVar("Reply", bound=Model)
+
 
 def ask_search(settings: Settings, request: SearchRequest) -> SearchReply:
     """The reply to one search.
@@ -30,11 +32,7 @@ def ask_search(settings: Settings, request: SearchRequest) -> SearchReply:
     Raises:
         SkugraphError: as `api.search.Searcher.search` does, also when the API said so.
     """
-    answer = _asked(settings, "/v1/search", request)
-    if answer is not None:
-        return SearchReply.model_validate_json(answer)
-    with _searcher(settings) as searcher:
-        return searcher.search(request)
+    return _ask(settings, "/v1/search", request, SearchReply, lambda searcher: searcher.search(request))
 
 
 def ask_instances(settings: Settings, request: InstancesRequest) -> InstancesReply:
@@ -43,13 +41,13 @@ def ask_instances(settings: Settings, request: InstancesRequest) -> InstancesRep
     Raises:
         SkugraphError: as `api.instances.search_instances` does, also when the API said so.
     """
-    answer = _asked(settings, "/v1/instances", request)
-    if answer is not None:
-        return InstancesReply.model_validate_json(answer)
-    from api.instances import search_instances
 
-    with _searcher(settings) as searcher:
+    def here(searcher: Searcher) -> InstancesReply:
+        from api.instances import search_instances
+
         return search_instances(searcher, request)
+
+    return _ask(settings, "/v1/instances", request, InstancesReply, here)
 
 
 def ask_recommendations(settings: Settings, request: RecommendationsRequest) -> RecommendationsReply:
@@ -58,13 +56,22 @@ def ask_recommendations(settings: Settings, request: RecommendationsRequest) -> 
     Raises:
         SkugraphError: as `api.recommendations.recommend` does, also when the API said so.
     """
-    answer = _asked(settings, "/v1/recommendations", request)
-    if answer is not None:
-        return RecommendationsReply.model_validate_json(answer)
-    from api.recommendations import recommend
 
-    with _searcher(settings) as searcher:
+    def here(searcher: Searcher) -> RecommendationsReply:
+        from api.recommendations import recommend
+
         return recommend(searcher, request)
+
+    return _ask(settings, "/v1/recommendations", request, RecommendationsReply, here)
+
+
+def _ask(settings: Settings, path: str, request: Model, reply: type[Reply], here: Callable[[Searcher], Reply]) -> Reply:
+    """What the API answers; what this process finds where none runs."""
+    answer = _asked(settings, path, request)
+    if answer is not None:
+        return reply.model_validate_json(answer)
+    with _searcher(settings) as searcher:
+        return here(searcher)
 
 
 def _asked(settings: Settings, path: str, request: Model) -> bytes | None:

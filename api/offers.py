@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +10,7 @@ from api.calibration import Calibration, calibrations
 from api.lists import NO_GENERATION
 from api.matching import near
 from api.offer_models import CalibrationReport, OffersReply, PackSize, PricedOffer, PricePer, SortBy
+from api.results import most_frequent
 from kg.errors import BadInput, NotFound
 from kg.graph.cypher.offers import OFFERS, SAME
 from kg.stores import Stores
@@ -58,7 +58,7 @@ def compare(stores: Stores, id: str, *, by: SortBy = "price", limit: int = 100, 
         if row["price"] is not None and not other:
             score = None if sure else scores[row["id"]]
             offers.append(_offer(row, score, calibration.precision if calibration and not sure else None))
-    currency = own["currency"] if own["price"] is not None else _most_frequent(offers)
+    currency = own["currency"] if own["price"] is not None else most_frequent(offer.currency for offer in offers)
     ordered = _ordered(offers, currency or "", own, by, stores.settings.currency_rates)
     return OffersReply(
         offers=tuple(ordered[:limit]),
@@ -103,11 +103,6 @@ def _offer(row: Mapping[str, Any], score: float | None, precision: float | None)
         pack=PackSize(amount=pack.amount, unit=pack.dimension) if pack else None,
         unit_price=PricePer(value=costs.value, per=costs.per, currency=costs.currency) if costs else None,
     )
-
-
-def _most_frequent(offers: Sequence[PricedOffer]) -> str:
-    counts = Counter(offer.currency for offer in offers)
-    return min(counts, key=lambda currency: (-counts[currency], currency), default="")
 
 
 def _ordered(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,12 +124,17 @@ def _card(card: Row, pictures: Sequence[Row]) -> ProductCard:
     )
 
 
+def most_frequent(currencies: Iterable[str]) -> str:
+    """Of equals the first by name; empty where there are none."""
+    counts = Counter(currencies)
+    return min(counts, key=lambda currency: (-counts[currency], currency), default="")
+
+
 def _best(card: Row, offers: Sequence[Row]) -> Offer | None:
     """The cheapest in the listing's currency; in the most frequent one where the listing has no price itself."""
     if not offers:
         return None
-    counts = Counter(row["currency"] or "" for row in offers)
-    often = min(counts, key=lambda currency: (-counts[currency], currency))
+    often = most_frequent(row["currency"] or "" for row in offers)
     currency = often if card["price"] is None else card["currency"] or ""
     same = [row for row in offers if (row["currency"] or "") == currency]
     row = min(same, key=lambda row: (row["price"], row["product_id"]))

@@ -87,34 +87,8 @@ class Run(NamedTuple):
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    if options.protocol == ENTITIES:
-        return _entities(options)
     try:
-        benchmark = _benchmark(options)
-        configs = list(dict.fromkeys(options.encoders.split(",")))
-        wanted = [Run(config, seed) for config in configs for seed in range(options.seeds)]
-        jobs = min(options.jobs or _jobs(), len(wanted))
-        budget: dict[str, Any] = {
-            "protocol": options.protocol,
-            "quick": options.quick,
-            "jobs": jobs,
-            "threads": torch.get_num_threads() if jobs == 1 else 1,
-            **benchmark.facts,
-            "configs": {config: load_config(_changed(config, benchmark)) for config in configs},
-            "trainings": [],
-            "machine": machine(),
-        }
-        found: dict[Run, Measured] = {}
-        began = time.monotonic()
-        for run, report, measured, seconds in _measured(options, benchmark, wanted, jobs):
-            found[run] = measured
-            budget["trainings"].append({**report, "encoder": run.config, "seed": run.seed, "measuring_s": seconds})
-            budget["seconds"] = round(time.monotonic() - began, 1)
-            runs = {config: [found[one] for one in wanted if one.config == config and one in found]
-                    for config in configs if any(one.config == config for one in found)}  # fmt: skip
-            document = _document(budget, runs, benchmark.criterion)
-            if options.out:  # after each seed: a long run that is stopped leaves what it found
-                write_json(options.out, document)
+        document = _entities(options) if options.protocol == ENTITIES else _encoders(options)
         if options.report:
             write_report(document, options.report)
     except SkugraphError as error:
@@ -122,6 +96,36 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print_results(document)
     return 0
+
+
+def _encoders(options: argparse.Namespace) -> dict[str, Any]:
+    """The document of protocols 1 to 3."""
+    benchmark = _benchmark(options)
+    configs = list(dict.fromkeys(options.encoders.split(",")))
+    wanted = [Run(config, seed) for config in configs for seed in range(options.seeds)]
+    jobs = min(options.jobs or _jobs(), len(wanted))
+    budget: dict[str, Any] = {
+        "protocol": options.protocol,
+        "quick": options.quick,
+        "jobs": jobs,
+        "threads": torch.get_num_threads() if jobs == 1 else 1,
+        **benchmark.facts,
+        "configs": {config: load_config(_changed(config, benchmark)) for config in configs},
+        "trainings": [],
+        "machine": machine(),
+    }
+    found: dict[Run, Measured] = {}
+    began = time.monotonic()
+    for run, report, measured, seconds in _measured(options, benchmark, wanted, jobs):
+        found[run] = measured
+        budget["trainings"].append({**report, "encoder": run.config, "seed": run.seed, "measuring_s": seconds})
+        budget["seconds"] = round(time.monotonic() - began, 1)
+        runs = {config: [found[one] for one in wanted if one.config == config and one in found]
+                for config in configs if any(one.config == config for one in found)}  # fmt: skip
+        document = _document(budget, runs, benchmark.criterion)
+        if options.out:  # after each seed: a long run that is stopped leaves what it found
+            write_json(options.out, document)
+    return document
 
 
 def _benchmark(options: argparse.Namespace) -> Benchmark:
@@ -175,18 +179,12 @@ def _child(run: Run, work: Path, epochs: int | None, quick: bool) -> tuple[dict[
     return asdict(report), measured, seconds
 
 
-def _entities(options: argparse.Namespace) -> int:
-    try:
-        document = entities(options.data, options.test_data, options.encoders.split(","), options.quick)
-        if options.out:
-            write_json(options.out, document)
-        if options.report:
-            write_report(document, options.report)
-    except SkugraphError as error:
-        print(error)
-        return 2
-    print_results(document)
-    return 0
+def _entities(options: argparse.Namespace) -> dict[str, Any]:
+    """The document of protocol 4."""
+    document = entities(options.data, options.test_data, options.encoders.split(","), options.quick)
+    if options.out:
+        write_json(options.out, document)
+    return document
 
 
 def _changed(config: str, benchmark: Benchmark) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 from encoders.backbones import TextBackbone
 from encoders.data import TrainItem
 from encoders.features import FeatureCache, text_tokens
-from encoders.tables import FACTS, INDEX, TokenTable
+from encoders.tables import FACTS, INDEX, TokenTable, token_places
 from kg import mining
 from kg.entities import Phrases
 from kg.errors import BadInput
@@ -139,10 +139,7 @@ class EntityTable:
 
     def sentences(self, rows: NDArray[np.int64], device: str, kind: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens (B, T, V), mask (B, T) and ids (B, T) of the sentences of these items."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
-        places = np.arange(lengths.max())
-        where = np.minimum(self.starts[rows][:, None] + places, len(self.texts) - 1)
-        mask = places < lengths[:, None]
+        where, mask = token_places(self.starts, rows)
         return (
             torch.from_numpy(self.texts[where]).to(device, kind),
             torch.from_numpy(mask).to(device),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -17,7 +18,6 @@ import numpy as np
 import psutil
 import torch
 from accelerate import Accelerator
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -34,6 +34,7 @@ from encoders.regions.training import Progress as DetectorProgress
 from encoders.regions.training import complete, train_detector
 from encoders.tables import FACTS, Batch, EntityBatch, TokenTable, build_table, open_table
 from kg.errors import BadInput, BadPicture, TooLarge
+from kg.home import locked
 
 __all__ = ["kept_tables", "masked", "prepare_detector", "prepare_entities", "prepare_mean", "prepare_table"]
 
@@ -257,7 +258,7 @@ def _alone(tables: Path, accelerator: Accelerator) -> Iterator[bool]:
     if not accelerator.is_main_process:
         yield False
         return
-    with FileLock(tables / "making.lock"):
+    with locked(tables / "making.lock", timeout_s=math.inf):
         yield True
 
 

@@ -30,7 +30,7 @@ from encoders.regions.features import RegionTokens
 from encoders.views import SceneView, scene_views
 from kg.errors import BadPicture, TooLarge
 
-__all__ = ["Batch", "EntityBatch", "TokenTable", "build_table", "open_table"]
+__all__ = ["Batch", "EntityBatch", "TokenTable", "build_table", "open_table", "token_places"]
 
 CHUNK, SCENES = 128, 32  # pictures in memory
 INDEX, FACTS = "index.npz", "table.json"
@@ -136,13 +136,11 @@ class TokenTable:
     ) -> Batch:
         """Items by their rows, each in the view of that number; `twins`: other views of them, see `Batch.twin`. Their
         features are given in the precision `kind`."""
-        lengths = self.starts[rows + 1] - self.starts[rows]
-        places = np.arange(lengths.max())
-        where = np.minimum(self.starts[rows][:, None] + places, len(self.texts) - 1)
+        where, mask = token_places(self.starts, rows)
         return Batch(
             *self._pictures(self.views[rows, views], device, kind),
             torch.from_numpy(self.texts[where]).to(device, kind),
-            torch.from_numpy(places < lengths[:, None]).to(device),
+            torch.from_numpy(mask).to(device),
             torch.from_numpy(self.identity[rows]).to(device),
             torch.from_numpy(self.words[where]).to(device),
             twin=None if twins is None else self._pictures(self.views[rows, twins], device, kind),
@@ -155,6 +153,18 @@ class TokenTable:
             torch.from_numpy(self.boxes[seen, :most]).to(device),
             torch.from_numpy(np.arange(most) < self.counts[seen][:, None]).to(device),
         )
+
+
+def token_places(starts: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where the tokens of these texts stand, and which of them there are, (B, T) each.
+
+    Args:
+        starts: (N + 1,) where each text's tokens begin, one text after the other.
+        rows: (B,) texts.
+    """
+    lengths = starts[rows + 1] - starts[rows]
+    places = np.arange(lengths.max())
+    return np.minimum(starts[rows][:, None] + places, starts[-1] - 1), places < lengths[:, None]
 
 
 def build_table(
