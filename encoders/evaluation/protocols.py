@@ -6,7 +6,7 @@ All figures are per cent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from encoders.evaluation.metrics import (
     reciprocal_rank,
 )
 
-__all__ = ["cross_modal", "same_product", "sampled"]
+__all__ = ["cross_modal", "draw_ranks", "levels_of", "over_seeds", "rank_figures", "same_product", "sampled"]
 
 Scores = NDArray[np.floating]
 Relevance = NDArray[np.bool_]
@@ -34,10 +34,14 @@ def cross_modal(scores: Scores, relevant: Relevance) -> dict[str, float]:
     """
     figures: dict[str, float] = {}
     for way, table, wanted in (("i2t", scores, relevant), ("t2i", scores.T, relevant.T)):
-        ranks = first_ranks(table, wanted)
-        figures |= {f"{way}/R@{k}": 100 * float(hit(ranks, k).mean()) for k in (1, 5, 10)}
-        figures[f"{way}/MRR"] = 100 * float(reciprocal_rank(ranks).mean())
+        figures |= rank_figures(way, first_ranks(table, wanted))
     return figures
+
+
+def rank_figures(way: str, ranks: NDArray[np.int64]) -> dict[str, float]:
+    """R@1, 5, 10 and MRR of one way, from the rank of each query's first right answer."""
+    figures = {f"{way}/R@{k}": 100 * float(hit(ranks, k).mean()) for k in (1, 5, 10)}
+    return figures | {f"{way}/MRR": 100 * float(reciprocal_rank(ranks).mean())}
 
 
 def sampled(
@@ -61,20 +65,70 @@ def sampled(
         negatives: of each query, at most all there are.
     """
     figures: dict[str, float] = {}
+    levels = levels_of(groups)
     for way, table, wanted in (("i2t", scores, relevant), ("t2i", scores.T, relevant.T)):
-        draw = np.random.default_rng([seed, way == "t2i"])
-        levels = np.array([*zip(*groups, strict=True), ("",) * len(groups)])
-        ranks = []
-        for query in draw.permutation(len(table))[:queries]:
-            positive = draw.choice(np.flatnonzero(wanted[query]))
-            taken = np.zeros(len(table), bool)
-            for level in levels:
-                pool = np.flatnonzero((level == level[query]) & ~wanted[query] & ~taken)
-                room = negatives - int(taken.sum())
-                taken[draw.permutation(pool)[:room]] = True
-            ranks.append(1 + int((table[query, taken] >= table[query, positive]).sum()))
-        found = np.array(ranks)
+        found = draw_ranks(
+            lambda query, items, table=table: table[query, items],  # type: ignore[misc]
+            lambda query, wanted=wanted: wanted[query],  # type: ignore[misc]
+            levels,
+            np.random.default_rng([seed, way == "t2i"]),
+            queries=queries,
+            negatives=negatives,
+        )
         figures |= {f"sample100/{way}/R@{k}": 100 * float(hit(found, k).mean()) for k in (1, 5, 10)}
+    return figures
+
+
+def levels_of(groups: Sequence[tuple[str, ...]]) -> NDArray[np.int64]:
+    """(L, N) number of each item's group, finest level first, and a last level that all items share."""
+    levels = [np.unique(np.array(names), return_inverse=True)[1] for names in zip(*groups, strict=True)]
+    return np.stack([*levels, np.zeros(len(groups), np.int64)])
+
+
+def draw_ranks(
+    score: Callable[[int, NDArray[np.int64]], Scores],
+    wanted: Callable[[int], Relevance],
+    levels: NDArray[np.int64],
+    draw: np.random.Generator,
+    *,
+    queries: int,
+    negatives: int,
+) -> NDArray[np.int64]:
+    """Rank of one right answer among drawn wrong ones, for each of the queries drawn.
+
+    Args:
+        score: a query's number and items' numbers → the scores of these items.
+        wanted: a query's number → (N,) which items are right.
+        levels: see `levels_of`: wrong items share the first level, and are topped up from the next.
+        draw: of queries, right answers and wrong ones.
+        queries: see `sampled`.
+        negatives: see `sampled`.
+    """
+    size = levels.shape[1]
+    ranks = []
+    for query in draw.permutation(size)[:queries]:
+        right = wanted(query)
+        positive = draw.choice(np.flatnonzero(right))
+        taken = np.zeros(size, bool)
+        for level in levels:
+            pool = np.flatnonzero((level == level[query]) & ~right & ~taken)
+            room = negatives - int(taken.sum())
+            taken[draw.permutation(pool)[:room]] = True
+        scores = score(query, np.append(np.flatnonzero(taken), positive))
+        ranks.append(1 + int((scores[:-1] >= scores[-1]).sum()))
+    return np.array(ranks)
+
+
+def over_seeds(draws: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Mean of each figure over the draws, and beside it, as `NAME/spread`, the standard deviation (of a sample; 0 of
+    one draw)."""
+    figures: dict[str, float] = {}
+    for name in draws[0]:
+        values = [draw[name] for draw in draws]
+        figures |= {
+            name: float(np.mean(values)),
+            f"{name}/spread": float(np.std(values, ddof=1)) if values[1:] else 0.0,
+        }
     return figures
 
 
