@@ -1,15 +1,14 @@
 """Nearest neighbours of any number of vectors: all compared up to `EXACT`, beyond it only those in cells close by.
 
-The cells are of fixed size, and the nearest cells are found over a graph of their centres: so the work grows with
-N log N, not with the square. The scores of what is found are as exact as in `kg.similarity`; some neighbours are missed
-(`python -m benchmarks.entity_graph` says how many).
+The cells are of fixed size, and all vectors of one are compared with those of the cells beside it in one product of
+matrices: so the work grows with N, but for finding each vector's cell (two steps, over √cells groups of cells) and the
+cells beside each (the same problem again, with a hundredth of the vectors). The scores of what is found are as exact as
+in `kg.similarity`; some neighbours are missed (`python -m benchmarks.entity_graph` says how many).
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,13 @@ __all__ = ["EXACT", "approximate", "nearest"]
 EXACT = 20_000
 CELL = 100  # vectors of one cell, on average
 PROBED = 32  # cells looked into
-LINKS, BUILD_WIDTH, SEARCH_WIDTH = 16, 64, 64  # of the graph of centres
+MOST = 2 * PROBED * CELL  # vectors that one is compared with: cells of equal vectors may be of any size
 ROUNDS = 3  # in which the centres move to the mean of their vectors,
 SAMPLE = 16  # each of which is seen by so many
-QUERIES = 2048  # looked up at a time
-ADDED = 50_000
+FLAT = 256  # centres that are all compared
+GROUPS = 4  # groups of centres looked into, where there are more
+BLOCK = 16_384  # rows in memory
+SPARE = 2  # candidates beyond k that float32 finds, of which float64 chooses
 
 
 def nearest(
@@ -55,59 +56,90 @@ def approximate(
     Raises:
         BadVector: a value is not finite.
     """
-    import torch  # before faiss: with faiss's threads loaded first, torch's matrix products take many times as long
-
-    import faiss  # isort: skip
-
-    faiss.omp_set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or torch.get_num_threads()))
-    count, width = vectors.shape
+    count = len(vectors)
     full = np.flatnonzero(~zero_rows(vectors))
     indices, scores = np.full((count, k), NONE, np.int64), np.full((count, k), -np.inf, np.float32)
     if len(full) < 2 or not k:
         return indices, scores
-    centres = _centres(vectors, full, faiss)
-    quantiser = _graph(centres, faiss)
-    index = faiss.IndexIVFScalarQuantizer(
-        quantiser, width, len(centres), faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
-    )
-    index.train(centres)
-    for start in range(0, len(full), ADDED):
-        some = full[start : start + ADDED]
-        index.add_with_ids(_rows(vectors, some), some)
-    index.nprobe = min(PROBED, len(centres))
-    for start in range(0, len(full), QUERIES):
-        some = full[start : start + QUERIES]
-        _, found = index.search(_rows(vectors, some), k + 1)
-        found[found == some[:, None]] = NONE  # nobody is its own neighbour
+    done = 0
+    for some, others in _neighbourhoods(vectors, full):
+        cosines = vectors[some] @ vectors[others].T
+        cosines[np.arange(len(some)), np.arange(len(some))] = -np.inf  # nobody is its own neighbour
+        best = np.broadcast_to(np.arange(len(others)), cosines.shape)
+        if (wide := k + SPARE) < len(others):
+            best = np.argpartition(cosines, -wide, axis=1)[:, -wide:]
+        found = np.where(np.take_along_axis(cosines, best, axis=1) == -np.inf, NONE, others[best])
         indices[some], scores[some] = exact_scores(vectors, some, found, k)
+        done += len(some)
         if on_progress:
-            on_progress(start + len(some), count)
+            on_progress(done, count)
     return indices, scores
 
 
-def _centres(vectors: NDArray[np.float32], full: NDArray[np.int64], faiss: Any) -> NDArray[np.float32]:
+def _neighbourhoods(
+    vectors: NDArray[np.float32], full: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Rows of one cell, and those they are compared with: themselves first, then the rest of the cells beside it."""
+    centres = _centres(vectors, full)
+    cell = _closest(vectors, full, centres)
+    order = np.argsort(cell, kind="stable")
+    cells = np.split(full[order], np.searchsorted(cell[order], np.arange(1, len(centres))))
+    beside = nearest(centres, min(PROBED, len(centres)) - 1)[0]
+    for own, others in zip(cells, beside, strict=True):
+        rest = [cells[number] for number in others if number != NONE]
+        for start in range(0, len(own), BLOCK // 32):
+            some = own[start : start + BLOCK // 32]
+            yield some, np.concatenate([some, own[:start], own[start + len(some) :], *rest])[:MOST]
+
+
+def _centres(vectors: NDArray[np.float32], full: NDArray[np.int64]) -> NDArray[np.float32]:
     """Unit vectors (cells, D): some of the rows, moved a few times to the mean of those nearest to them."""
     draw = np.random.default_rng(0)
     cells = max(len(full) // CELL, 1)
-    centres = _rows(vectors, np.sort(draw.choice(full, cells, replace=False)))
     seen = np.sort(draw.choice(full, min(SAMPLE * cells, len(full)), replace=False))
+    return _moved(np.ascontiguousarray(vectors[np.sort(draw.choice(full, cells, replace=False))]), vectors, seen)
+
+
+def _moved(centres: NDArray[np.float32], vectors: NDArray[np.float32], seen: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The centres after some rounds of spherical k-means over the rows `seen`."""
     for _ in range(ROUNDS):
-        graph, sums = _graph(centres, faiss), np.zeros_like(centres)
-        for start in range(0, len(seen), ADDED):
-            rows = _rows(vectors, seen[start : start + ADDED])
-            _, cell = graph.search(rows, 1)
-            np.add.at(sums, cell[:, 0], rows)
+        sums = np.zeros_like(centres)
+        nearest_centre = _closest(vectors, seen, centres)
+        for start in range(0, len(seen), BLOCK):
+            mine = nearest_centre[start : start + BLOCK]
+            order = np.argsort(mine, kind="stable")
+            numbers, starts = np.unique(mine[order], return_index=True)
+            sums[numbers] += np.add.reduceat(vectors[seen[start : start + BLOCK][order]], starts)
         norms = np.linalg.norm(sums, axis=1, keepdims=True)
         centres = np.where(norms > 0, sums / np.maximum(norms, 1e-12), centres)
     return centres
 
 
-def _graph(centres: NDArray[np.float32], faiss: Any) -> Any:
-    graph = faiss.IndexHNSWFlat(centres.shape[1], LINKS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction, graph.hnsw.efSearch = BUILD_WIDTH, SEARCH_WIDTH
-    graph.add(centres)
-    return graph
-
-
-def _rows(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(vectors[rows], np.float32)
+def _closest(vectors: NDArray[np.float32], rows: NDArray[np.int64], centres: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Number of a centre as near to each row (R,) as there is; of many centres those of a few groups are compared."""
+    found = np.empty(len(rows), np.int64)
+    if len(centres) <= FLAT:
+        for start in range(0, len(rows), BLOCK):
+            found[start : start + BLOCK] = (vectors[rows[start : start + BLOCK]] @ centres.T).argmax(axis=1)
+        return found
+    every = np.arange(len(centres))
+    chosen = np.linspace(0, len(centres) - 1, max(round(len(centres) ** 0.5), 2)).astype(np.int64)
+    middles = _moved(centres[chosen], centres, every)
+    group = _closest(centres, every, middles)
+    members = [np.flatnonzero(group == number) for number in range(len(middles))]
+    wide = min(GROUPS, len(middles))
+    for start in range(0, len(rows), BLOCK):
+        some = vectors[rows[start : start + BLOCK]]
+        near = np.argpartition(some @ middles.T, -wide, axis=1)[:, -wide:]
+        best, where = np.full(len(some), -np.inf, np.float32), np.zeros(len(some), np.int64)
+        for number, of_group in enumerate(members):
+            asked = np.flatnonzero((near == number).any(axis=1))
+            if not len(asked) or not len(of_group):
+                continue
+            cosines = some[asked] @ centres[of_group].T
+            first = cosines.argmax(axis=1)
+            score = cosines[np.arange(len(asked)), first]
+            better = score > best[asked]
+            best[asked[better]], where[asked[better]] = score[better], of_group[first[better]]
+        found[start : start + BLOCK] = where
+    return found
