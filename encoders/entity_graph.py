@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from encoders import neighbours
 from encoders.entities import NONE, EntityTable
 from encoders.tables import TokenTable
 
@@ -118,17 +119,11 @@ def nearest(rows: Rows, k: int) -> sparse.csr_matrix:
     count, k = len(rows), min(k, len(rows) - 1)
     if k < 1:
         return sparse.csr_matrix((count, count), dtype=np.float32)
-    columns, values = np.empty((count, k), np.int64), np.empty((count, k), np.float32)
-    for start in range(0, count, BLOCK):
-        scores = rows[start : start + BLOCK] @ rows.T
-        here = np.arange(len(scores))
-        scores[here, start + here] = -np.inf
-        best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        columns[start : start + BLOCK], values[start : start + BLOCK] = best, np.take_along_axis(scores, best, axis=1)
+    columns, values = neighbours.nearest(rows, k)
+    kept = values > 0  # where a row has fewer neighbours -inf stands
     found = sparse.csr_matrix(
-        (np.maximum(values, 0).ravel(), (np.repeat(np.arange(count), k), columns.ravel())), shape=(count, count)
+        (values[kept], (np.repeat(np.arange(count), k)[kept.ravel()], columns[kept])), shape=(count, count)
     )
-    found.eliminate_zeros()
     return found.maximum(found.T).tocsr()
 
 
