@@ -40,6 +40,12 @@ class EntityList(BaseModel):
 class EntityReply(EntityRow):
     path: tuple[str, ...] = Field((), description="Of a category, from the root down")
     similar: tuple[EntityRow, ...] = Field((), description="Neighbours over SIMILAR_TO, nearest first")
+    confounding: float | None = Field(
+        None, description="How much its words mislead, by the score that chooses; none where no training found it out"
+    )
+    mismatch: float | None = Field(None, description="Of what its words mean with what its products look like")
+    drop_in_loss: float | None = Field(None, description="How much better captions fit pictures without its words")
+    chosen: bool = Field(False, description="The encoder hides its words and gives it a meaning of its own")
     stale: bool = Field(description="Whether it has no vector, or one that does not know its latest edges")
 
 
@@ -55,6 +61,8 @@ class NeighbourNode(BaseModel):
     df: int = Field(description="Products that have it")
     hops: int = Field(description="SIMILAR_TO edges on the strongest way to it")
     strength: float = Field(description="Product of the weights on that way")
+    confounding: float | None = Field(None, description="How much its words mislead, where a training has found it out")
+    chosen: bool = Field(False, description="That encoder hides its words and gives it a meaning of its own")
 
 
 class NeighbourEdge(BaseModel):
@@ -124,9 +132,7 @@ def neighbourhood(
     if key not in there.ways:
         raise NotFound(f"entity {key!r} does not exist", hint="/v1/entities?query=… finds keys")
     nodes = [
-        NeighbourNode(
-            key=node.key, type=node.type, text=node.text, df=node.df, hops=len(way.steps), strength=way.strength
-        )
+        NeighbourNode(**asdict(node), hops=len(way.steps), strength=way.strength)
         for node, way in ((there.nodes[name], way) for name, way in there.ways.items())
     ]
     rows = edges_between(graph, there.ways, min_weight=min_weight, limit=EDGES * limit) if len(nodes) > 1 else []

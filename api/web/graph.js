@@ -18,6 +18,12 @@ const entityPath = (key) => `/v1/entities/${encodeURIComponent(key)}/neighbourho
 const short = (text) => ([...text].length > LABEL ? `${[...text].slice(0, LABEL - 1).join("")}…` : text);
 const products = (df) => `${df.toLocaleString()} ${df === 1 ? "product" : "products"}`;
 
+/** How much the words of an entity mislead, where a training has found it out. */
+function misleading(node) {
+  if (typeof node.confounding !== "number") return "";
+  return `confounding ${node.confounding.toFixed(2)}${node.chosen ? ", chosen" : ""}`;
+}
+
 /** Each type of entity has a colour of its own, the same in every picture. */
 function kind(type) {
   let sum = 0;
@@ -39,12 +45,14 @@ function line(edge, from, to, offset) {
 
 function dot(node, point, walk, own) {
   const radius = 7 + Math.min(11, 2.4 * Math.log2(1 + node.df));
+  const said = misleading(node) && `; ${misleading(node)}`;
   const group = svg("g", {
     class: `node ${kind(node.type)}${own ? " own" : ""}`,
     transform: `translate(${point.x} ${point.y})`,
     role: "button", tabindex: "0", "data-key": node.key,
-    "aria-label": `${node.type} ${node.text}, ${products(node.df)}${own ? "" : `, strength ${node.strength.toFixed(2)}`}`,
-  }, svg("title", {}, `${node.key}: ${products(node.df)}`), svg("circle", { r: radius }),
+    "aria-label": `${node.type} ${node.text}, ${products(node.df)}${own ? "" : `, strength ${node.strength.toFixed(2)}`}${said}`,
+  }, svg("title", {}, `${node.key}: ${products(node.df)}${said}`), svg("circle", { r: radius }),
+  ...(node.chosen ? [svg("circle", { r: radius + 4, class: "chosen" })] : []),
   svg("text", { y: radius + 13 }, short(node.text)));
   group.addEventListener("click", () => walk(node.key));
   group.addEventListener("keydown", (event) => {
@@ -77,9 +85,11 @@ function legend({ nodes, edges }) {
   const origins = Object.keys(SOURCES).filter((name) => edges.some((edge) => edge.origin === name));
   const sample = (name) => svg("svg", { viewBox: "0 0 30 8", class: "sample", "aria-hidden": "true" },
     svg("path", { class: `edge origin-${name}`, d: "M0 4H30", "stroke-width": "2.5" }));
+  const ring = svg("svg", { viewBox: "0 0 12 12", class: "ring", "aria-hidden": "true" }, svg("circle", { class: "chosen", cx: "6", cy: "6", r: "5" }));
   return el("ul", { className: "legend" },
     kinds.map((type) => el("li", {}, el("span", { className: `swatch ${kind(type)}`, "aria-hidden": "true" }), type)),
-    origins.map((name) => el("li", {}, sample(name), SOURCES[name])));
+    origins.map((name) => el("li", {}, sample(name), SOURCES[name])),
+    nodes.some((node) => node.chosen) ? el("li", {}, ring, "words mislead, chosen") : "");
 }
 
 /** What the picture says, in words: one line an entity, with the edges that lead to it from the middle. */
@@ -88,6 +98,7 @@ function rows({ key, nodes, edges }, walk) {
     .map((edge) => `${edge.weight.toFixed(2)} ${SOURCES[edge.origin] || edge.origin}`).join(", ") || `${node.hops} steps, ${node.strength.toFixed(2)}`;
   return nodes.filter((node) => node.key !== key).map((node) => el("tr", {},
     el("th", { scope: "row" }, el("button", { type: "button", className: "link", onclick: () => walk(node.key) }, node.text), el("span", { className: "type" }, ` ${node.type}`)),
+    el("td", { className: "confounding" }, misleading(node)),
     el("td", {}, said(node)), el("td", {}, products(node.df))));
 }
 
@@ -121,6 +132,9 @@ export async function openEntity(key, actions) {
     close,
     el("p", { className: "over" }, own.type),
     el("h2", { tabIndex: -1 }, own.text),
+    misleading(own) ? el("p", { className: "confounding" }, `${misleading(own)}: ${own.chosen
+      ? "its words mislead, so the encoder hides them and gives it a meaning of its own"
+      : "its words are read as they are"}`) : "",
     el("p", { className: "actions" },
       el("button", { type: "button", className: "primary", onclick: leave(() => actions.entity(key)) }, `Show its ${products(own.df)}`),
       el("button", { type: "button", className: "link", onclick: leave(() => actions.near(key)) }, "and those of its neighbours")),

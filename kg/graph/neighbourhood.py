@@ -20,12 +20,20 @@ GRAIN = 1 << 20  # a gain is a whole number of these parts, so that sums do not 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An entity; `df` is the number of products that have it."""
+    """An entity.
+
+    Attributes:
+        df: number of products that have it.
+        confounding: how much its words mislead, where an encoder's training has found it out; see `kg.confounding`.
+        chosen: that encoder hides its words and gives it a meaning of its own.
+    """
 
     key: str
     text: str
     type: str
     df: int
+    confounding: float | None = None
+    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +158,17 @@ def gains(found: Neighbourhood, *, products: int, budget: int) -> tuple[list[dic
 
 
 def _nodes(rows: Iterable[Mapping[str, Any]]) -> dict[str, Node]:
-    return {row["key"]: Node(row["key"], row["text"] or "", row["type"] or "", int(row["df"] or 0)) for row in rows}
+    return {
+        row["key"]: Node(
+            key=row["key"],
+            text=row["text"] or "",
+            type=row["type"] or "",
+            df=int(row["df"] or 0),
+            confounding=row["confounding"],
+            chosen=bool(row["chosen"]),
+        )
+        for row in rows
+    }
 
 
 def _walked(ways: Mapping[str, Way], rows: Iterable[Mapping[str, Any]]) -> dict[str, Way]:

@@ -20,6 +20,8 @@ from PIL import Image
 from api.app import WEB, create_app
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.ingest import ingest
+from kg.confounding import Finding
+from kg.confounding import write as write_findings
 from kg.sample import write_sample
 from kg.stores import Stores
 from tests.api.test_search import embed
@@ -167,6 +169,16 @@ def test_the_neighbourhood_of_an_entity_is_drawn_and_walked(seen: Callable[[str]
     assert (back["own"], back["places"]) == ([a], farther["places"])  # the same graph, the same picture
     assert (products["open"], products["search"]) == (False, f"?entity={quote(a, safe='')}")
     assert products["cards"] > 0
+
+
+def test_an_entity_whose_words_mislead_is_marked(seen: Callable[[str], str], stores: Stores) -> None:
+    a, b, _ = similar(stores)
+    write_findings(stores.graph, [Finding(a, 1.257, 1.257, None, True), Finding(b, -0.25, -0.25, None, False)], by="f")
+    page = seen(f"/#entity/{quote(a, safe='')}")
+    assert "confounding 1.26, chosen: its words mislead" in page
+    assert re.search(rf'data-key="{re.escape(html.escape(b))}" aria-label="[^"]*; confounding -0.25"', page)
+    assert len(re.findall(r'<circle [^>]*class="chosen"', page)) == 2  # around the one, and in the legend
+    assert '<td class="confounding">confounding -0.25</td>' in page
 
 
 def test_the_words_entities_widen_a_search_and_the_way_is_shown(seen: Callable[[str], str], stores: Stores) -> None:

@@ -52,10 +52,11 @@ ORDER BY df DESC, key
 LIMIT $limit
 """
 
-# One row, or none: the entity of a key.
+# One row, or none: the entity of a key, with what an encoder's training found of it (see kg.confounding).
 ENTITY = """
 MATCH (e:Entity {key: $key})
-RETURN e.key AS key, e.type AS type, e.text AS text, e.df AS df, e.path AS path
+RETURN e.key AS key, e.type AS type, e.text AS text, e.df AS df, e.path AS path, e.confounding AS confounding,
+       e.mismatch AS mismatch, e.drop_in_loss AS drop_in_loss, e.confounding_chosen AS chosen
 """
 
 # One row an entity similar to the one of a key, nearest first: key, type, text, df, weight (of several sources the
