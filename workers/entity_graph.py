@@ -13,6 +13,7 @@ from encoders.graph.data import EntityGraph
 from kg.errors import BadInput
 from kg.graph.cypher.graph_encoder import ENTITY_EDGES, ENTITY_NODES
 from kg.stores import Stores
+from workers.text_vectors import entity_texts
 
 __all__ = ["export"]
 
@@ -27,7 +28,7 @@ def export(stores: Stores, on_progress: Callable[[int, int], None] | None = None
 
     Args:
         stores: of these, the graph is read.
-        on_progress: called with how many of how many texts are embedded.
+        on_progress: called with how many of how many texts have a vector, while there are some without.
 
     Raises:
         BadInput: there is no entity, or an edge has a weight that is no number.
@@ -46,18 +47,20 @@ def export(stores: Stores, on_progress: Callable[[int, int], None] | None = None
         ends.extend((places[edge["a"]], places[edge["b"]]))
         weights.append(edge["weight"])
         sources.append(names.setdefault(edge["source"] or "", len(names)))
-    features = [np.empty((0, 0), np.float32)] if not entities else []
-    for start in range(0, len(entities), TEXTS):
-        part = [entity["text"] or "" for entity in entities[start : start + TEXTS]]
-        features.append(encoders.text_vectors(part, device=stores.settings.device))
+    texts = [entity["text"] or "" for entity in entities]
+    kept = entity_texts(stores.home)
+    missing = kept.missing(texts)
+    for start in range(0, len(missing), TEXTS):
+        part = missing[start : start + TEXTS]
+        kept.add(part, encoders.text_vectors(part, device=stores.settings.device))
         if on_progress is not None:
-            on_progress(start + len(part), len(entities))
+            on_progress(len(texts) - len(missing) + start + len(part), len(texts))
     order = sorted(names, key=str)  # whatever order the edges came in
     renamed = np.array([order.index(name) for name in names], np.int8)
     return EntityGraph(
         [entity["key"] for entity in entities],
         [entity["type"] or entity["key"].partition(":")[0] for entity in entities],
-        np.concatenate(features),
+        kept.matrix(texts),
         np.array(ends, np.int64).reshape(-1, 2).T,
         np.array(weights, np.float32),
         renamed[np.array(sources, np.int64)] if names else np.empty(0, np.int8),

@@ -24,7 +24,7 @@ from kg.similarity import mutual
 from kg.stores import Stores
 from kg.vectors import generations
 from workers.neighbours import neighbours
-from workers.text_vectors import TextVectors, digest
+from workers.text_vectors import digest, entity_texts
 
 __all__ = [
     "NO_PAIRS",
@@ -117,7 +117,7 @@ def text_pairs(catalogue: Catalogue, until: float, note: Note) -> Pairs | None:
     all: what is encoded stays, and the next call goes on."""
     settings, home = catalogue.stores.settings, catalogue.stores.home
     texts = [text for _, text in catalogue.entities]
-    kept = TextVectors(home.cache / "entity-texts")
+    kept = entity_texts(home)
     missing = kept.missing(texts)
     for start in range(0, len(missing), TEXTS):
         if start and time.monotonic() >= until:
@@ -128,7 +128,7 @@ def text_pairs(catalogue: Catalogue, until: float, note: Note) -> Pairs | None:
     kept.trim(texts)
     note(f"text: neighbours of {len(texts):,}")
     ids = [digest(f"{key}\n{text}") for key, text in catalogue.entities]
-    path = home.cache / "entity-texts" / "neighbours.npz"
+    path = kept.folder / "neighbours.npz"
     near = neighbours(path, ids, kept.matrix(texts), settings.similarity_k)
     a, b, weights = mutual(near, settings.similarity_threshold)
     same = [numbers(texts[i]) == numbers(texts[j]) for i, j in zip(a, b, strict=True)]

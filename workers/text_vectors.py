@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kg.home import locked
+from kg.home import Home, locked
 
-__all__ = ["TextVectors"]
+__all__ = ["TextVectors", "digest", "entity_texts"]
 
 KEY = 16  # bytes of a text's hash
 SPARE = 10_000  # vectors that nobody asks for any more, beyond as many as are asked for, are dropped
@@ -99,3 +99,8 @@ class TextVectors:
 def digest(text: str) -> bytes:
     """What a text is known by."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:KEY]
+
+
+def entity_texts(home: Home) -> TextVectors:
+    """Those of a home's entities, which all jobs share."""
+    return TextVectors(home.cache / "entity-texts")
