@@ -85,16 +85,16 @@ def open_stores(settings: Settings, *, start: bool = True, checked: bool = True)
             graph_address(settings, services), timeout_s=settings.graph_timeout_s, batch_rows=settings.batch_rows
         )
         stack.callback(graph.close)
+        stores = Stores(settings, graph, settings.vectors_uri or _service(home, services, "vectors")["uri"])
+        stack.callback(lambda: stores.vectors.close() if "vectors" in vars(stores) else None)
         if settings.graph_uri is None:
             with locked(home.run / "migrate.lock"):
-                migrate(graph)
+                migrate(graph, vectors=lambda: stores.vectors)
         elif checked and (steps := pending(graph)):  # without constraints, two writers would make every product twice
             raise MigrationError(
                 f"the graph at {graph.address} lacks {len(steps)} steps of the schema",
                 hint="`skugraph migrate` applies them",
             )
-        stores = Stores(settings, graph, settings.vectors_uri or _service(home, services, "vectors")["uri"])
-        stack.callback(lambda: stores.vectors.close() if "vectors" in vars(stores) else None)
         yield stores
 
 

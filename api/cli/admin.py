@@ -35,29 +35,46 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 def migrate(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be applied")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be done")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take the latest step back, such as before an older version is installed")
+    ] = False,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="N", help="With --undo: take back every step after version N")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the schema up to date; an embedded home does so by itself when it is opened.
+    """Bring the schema of both stores up to date, or take steps of it back. Of several runners one does it.
 
-    Example: `SKUGRAPH_GRAPH_URI=bolt://db:7687 skugraph migrate --dry-run`
+    An embedded home is brought up to date by every command that opens it, so undo there as the last one before an older
+    version is installed; a server is only changed by this command.
+
+    Example: `SKUGRAPH_GRAPH_URI=bolt://db:7687 skugraph migrate --dry-run`, `skugraph migrate --undo --to 1`
     """
     from kg import migrate as chain
+    from kg.errors import BadInput
     from kg.stores import open_stores
 
+    if to is not None and not undo:
+        raise BadInput(f"--to {to}: only with --undo", hint="without it every step is applied")
     with open_stores(open_settings(home), checked=False) as stores:
-        steps = chain.migrate(stores.graph, dry_run=dry_run)
+        if undo:
+            steps = chain.undo(stores.graph, to=to, dry_run=dry_run, vectors=lambda: stores.vectors)
+        else:
+            steps = chain.migrate(stores.graph, dry_run=dry_run, vectors=lambda: stores.vectors)
         done = sorted(chain.applied(stores.graph))
         document = {
             "dry_run": dry_run,
+            "undo": undo,
             "steps": [{"version": step.version, "name": step.name, "checksum": step.checksum} for step in steps],
             "applied": done,
         }
+    did = ("would undo" if dry_run else "undid") if undo else ("would apply" if dry_run else "applied")
 
     def page() -> None:
         for step in steps:
-            say(f"{'would apply' if dry_run else 'applied'} V{step.version:03d} {step.name}")
+            say(f"{did} V{step.version:03d} {step.name}")
         if not steps:
             say(f"nothing to do: the schema is at V{max(done, default=0):03d}")
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from neo4j.exceptions import ConstraintError
 
-from kg.errors import MigrationError
+from kg.errors import BadInput, MigrationError
+from kg.graph.cypher.core import LOCK_TAKE
 from kg.graph.driver import Graph
-from kg.migrate import MIGRATIONS, applied, chain, migrate, pending, statements
+from kg.migrate import LOCK, MIGRATIONS, applied, chain, migrate, pending, statements, undo
+from kg.stores import Stores
 
 KEYS = {
     "Product": "id",
@@ -22,6 +28,9 @@ KEYS = {
     "Job": "id",
     "Removed": "id",
     "Counter": "name",
+    "Event": "id",
+    "Audit": "id",
+    "Load": "id",
 }
 
 
@@ -31,6 +40,7 @@ def folder(graph: Graph, tmp_path: Path) -> Iterator[Path]:
     copy = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
     yield copy
     graph.write("MATCH (m:Migration) WHERE m.version > $last DETACH DELETE m", last=chain()[-1].version)
+    migrate(graph)  # a test may have undone a step of the true chain
 
 
 def after_last(folder: Path, name: str, text: str, offset: int = 1) -> int:
@@ -71,7 +81,7 @@ def test_dry_run_lists_and_does_nothing(graph: Graph, folder: Path) -> None:
 
 def test_steps_in_cypher_and_python_run_in_order(graph: Graph, folder: Path) -> None:
     after_last(folder, "mark.cypher", "// two\nCREATE (:Product {id: 'a;b'});\nCREATE (:Product {id: 'b'});\n")
-    code = "def apply(graph):\n    graph.write('MATCH (p:Product) SET p.title = \"seen\"')\n"
+    code = "def apply(graph, vectors):\n    graph.write('MATCH (p:Product) SET p.title = \"seen\"')\n"
     after_last(folder, "titles.py", code, offset=2)
     assert [step.name for step in migrate(graph, folder=folder)] == ["mark", "titles"]
     assert migrate(graph, folder=folder) == []
@@ -136,3 +146,134 @@ def test_numbers_run_without_gaps(tmp_path: Path) -> None:
 
 def test_statements_end_at_line_ends() -> None:
     assert statements("// c\nA ';' B;\n\n-- d\nC\n  D ;\nE") == ["A ';' B", "C\n  D", "E"]
+
+
+def test_the_latest_step_can_be_undone_and_applied_again(graph: Graph, folder: Path) -> None:
+    last = chain()[-1]
+    assert undo(graph, dry_run=True) == [last]
+    assert last.version in applied(graph)
+    assert undo(graph) == [last]
+    assert pending(graph) == [last]
+    for _ in range(2):  # the constraint is gone
+        graph.write("CREATE (:Event {id: 'a'})")
+    graph.write("MATCH (e:Event) DETACH DELETE e")
+    assert migrate(graph) == [last]
+    graph.write("CREATE (:Event {id: 'a'})")
+    with pytest.raises(ConstraintError):
+        graph.transaction(lambda tx: tx.run("CREATE (:Event {id: 'a'})"))
+
+
+def test_undo_goes_back_to_a_version_the_latest_step_first(graph: Graph, folder: Path) -> None:
+    at = chain()[-1].version
+    after_last(folder, "one.cypher", "MERGE (:Product {id: 'one'});")
+    after_last(folder, "one.undo.cypher", "MATCH (p:Product {id: 'one'}) DELETE p;")
+    after_last(folder, "two.cypher", "MATCH (p:Product {id: 'one'}) SET p.title = 'two';", offset=2)
+    back = "MATCH (p:Product {id: 'one'}) SET p.title = 'back';\nMERGE (:Image {id: 'two was here'});"
+    after_last(folder, "two.undo.cypher", back, offset=2)
+    migrate(graph, folder=folder)
+    assert [step.name for step in undo(graph, to=at, folder=folder)] == ["two", "one"]
+    assert max(applied(graph)) == at
+    assert graph.read("MATCH (p:Product) RETURN p.id AS id") == []
+    assert len(graph.read("MATCH (i:Image) RETURN i.id AS id")) == 1
+    assert undo(graph, to=at, folder=folder) == []
+    with pytest.raises(BadInput, match=rf"to = {at + 1}: the schema is at V{at:03d}"):
+        undo(graph, to=at + 1, folder=folder)
+
+
+def test_a_step_without_a_way_back_keeps_all_from_being_undone(graph: Graph, folder: Path) -> None:
+    version = after_last(folder, "one.cypher", "MERGE (:Product {id: 'one'});")
+    after_last(folder, "one.undo.cypher", "MATCH (p:Product {id: 'one'}) DELETE p;")
+    migrate(graph, folder=folder)
+    with pytest.raises(MigrationError, match="V001__schema cannot be undone"):
+        undo(graph, to=0, folder=folder)
+    assert version in applied(graph)
+    other = {"neo4j": "arcadedb.sql", "arcadedb": "neo4j.cypher"}[graph.engine]
+    (folder / f"V{version:03d}__one.undo.cypher").rename(folder / f"V{version:03d}__one.undo.{other}")
+    with pytest.raises(MigrationError, match=f"no V{version:03d}__one.undo file for the engine '{graph.engine}'"):
+        undo(graph, folder=folder)
+
+
+def test_a_changed_way_back_is_no_changed_step_but_a_changed_step_is_not_undone(graph: Graph, folder: Path) -> None:
+    version = after_last(folder, "one.cypher", "MERGE (:Product {id: 'one'});")
+    migrate(graph, folder=folder)
+    after_last(folder, "one.undo.cypher", "MATCH (p:Product {id: 'one'}) DELETE p;")
+    assert pending(graph, folder) == []
+    (folder / f"V{version:03d}__one.cypher").write_text("RETURN 1;")
+    with pytest.raises(MigrationError, match="was changed after it was applied"):
+        undo(graph, folder=folder)
+
+
+def test_a_way_back_that_leads_from_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "V001__one.cypher").write_text("RETURN 1;")
+    (tmp_path / "V002__two.undo.cypher").write_text("RETURN 1;")
+    with pytest.raises(MigrationError, match="undoes a step V002__two that does not exist"):
+        chain(tmp_path)
+
+
+def test_an_undoing_that_fails_leaves_a_step_that_is_applied_again(graph: Graph, folder: Path) -> None:
+    version = after_last(folder, "one.cypher", "MERGE (:Product {id: 'one'});")
+    after_last(folder, "one.undo.cypher", "MATCH (p:Product {id: 'one'}) DELETE p;\nMATCH (p RETURN p;")
+    migrate(graph, folder=folder)
+    with pytest.raises(MigrationError, match=r"one\.undo\.cypher"):
+        undo(graph, folder=folder)
+    assert version not in applied(graph)
+    assert [step.version for step in migrate(graph, folder=folder)] == [version]
+    assert graph.read("MATCH (p:Product) RETURN p.id AS id") == [{"id": "one"}]
+
+
+BOTH = """
+def apply(graph, vectors):
+    vectors().create(f"{vectors().prefix}_made", 4)
+    graph.write("MERGE (:Product {id: 'made'})")
+
+def undo(graph, vectors):
+    vectors().drop(f"{vectors().prefix}_made")
+    graph.write("MATCH (p:Product {id: 'made'}) DELETE p")
+"""
+
+
+def test_a_step_over_both_stores_and_back(stores: Stores, folder: Path) -> None:
+    graph = stores.graph
+    after_last(folder, "both.py", BOTH)
+    with pytest.raises(MigrationError, match="needs the vector store"):
+        migrate(graph, folder=folder)
+    migrate(graph, folder=folder, vectors=lambda: stores.vectors)
+    assert stores.vectors.collections() == ["skugraph_made"]
+    assert [step.name for step in undo(graph, folder=folder, vectors=lambda: stores.vectors)] == ["both"]
+    assert stores.vectors.collections() == []
+    assert graph.read("MATCH (p:Product) RETURN p.id AS id") == []
+
+
+def test_of_two_runners_one_applies_and_the_other_waits(graph: Graph, folder: Path) -> None:
+    code = "import time\ndef apply(graph, vectors):\n    time.sleep(0.5)\n    graph.write('CREATE (:Product)')\n"
+    after_last(folder, "slow.py", code)
+    start = threading.Barrier(2)
+
+    def run() -> int:
+        start.wait()
+        return len(migrate(graph, folder=folder))
+
+    with ThreadPoolExecutor(2) as runners:
+        done = sorted(taken.result() for taken in [runners.submit(run) for _ in range(2)])
+    assert done == [0, 1]
+    assert graph.read("MATCH (p:Product) RETURN count(p) AS n") == [{"n": 1}]
+
+
+def take_lock(graph: Graph, holder: str, lease_s: float) -> None:
+    assert graph.write(LOCK_TAKE, name=LOCK, holder=holder, dead="", keep=False, lease=int(lease_s * 1000))
+
+
+def test_a_runner_that_died_loses_the_lock_after_a_while(graph: Graph, folder: Path) -> None:
+    after_last(folder, "mark.cypher", "RETURN 1;")
+    take_lock(graph, "elsewhere 1 0.0 x", 1.5)
+    with pytest.raises(MigrationError, match=r"another runner is migrating: .* held by process elsewhere 1"):
+        migrate(graph, folder=folder, wait_s=0.3)
+    assert len(migrate(graph, folder=folder, wait_s=30)) == 1
+
+
+def test_a_runner_of_this_machine_that_died_loses_it_at_once(graph: Graph, folder: Path) -> None:
+    after_last(folder, "mark.cypher", "RETURN 1;")
+    take_lock(graph, f"{socket.gethostname()} 1 1.0 x", 3600)
+    began = time.monotonic()
+    assert len(migrate(graph, folder=folder, wait_s=30)) == 1
+    assert time.monotonic() - began < 25
