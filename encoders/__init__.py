@@ -30,6 +30,7 @@ ENCODERS = {
     "uniter_style": "encoders.uniter_style",
     "capture": "encoders.capture",
     "ege_cmp": "encoders.ege_cmp",
+    "ei_clip": "encoders.ei_clip",
 }
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.backbones import TextBackbone
-from encoders.contrast import contrast
+from encoders.contrast import Output, contrast, unchanged
 from encoders.dual import DualEncoder, open_dual
 from encoders.looking import Look
 from encoders.masking import Masked, Rates
@@ -176,8 +176,12 @@ class Capture(nn.Module):
             self.text_vectors(batch.texts, batch.text_mask),
         )
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, output: Output = unchanged) -> dict[str, Tensor]:
         """The losses of a batch by name, weighted; their sum is what is trained. A loss of weight 0 is not computed.
+
+        Args:
+            batch: with masked parts and second views, where a loss asks for them.
+            output: of the lone texts' vectors, before they meet the pictures'.
 
         Raises:
             ValueError: the batch has nothing masked, and a loss asks for it.
@@ -190,7 +194,7 @@ class Capture(nn.Module):
             text_mask = hide_tokens(batch.text_mask, self.hide_words if self.training else 0.0)
             vectors = (
                 self._pre_pictures(batch.pictures, batch.boxes, picture_mask),
-                self._pre_texts(batch.texts, text_mask),
+                output(self._pre_texts(batch.texts, text_mask)),
             )
             found["ntxent"] = self.contrasted(*vectors, batch)
             if self.twins:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.backbones import TextBackbone
-from encoders.contrast import contrast
+from encoders.contrast import Output, contrast, unchanged
 from encoders.dual import DualEncoder, open_dual
 from encoders.looking import Look
 from encoders.masking import Rates
@@ -94,9 +94,10 @@ class ClipStyle(nn.Module):
     def start(self, pictures: Tensor, mask: Tensor, words: Tensor) -> None:
         """Nothing to learn before the first step."""
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of one batch, by name."""
-        return {"info_nce": contrast("info_nce", *self.vectors(batch), self.scale, batch.identity)}
+    def forward(self, batch: Batch, output: Output = unchanged) -> dict[str, Tensor]:
+        """The loss of one batch, by name; `output` changes the texts' vectors before they meet the pictures'."""
+        pictures, texts = self.vectors(batch)
+        return {"info_nce": contrast("info_nce", pictures, output(texts), self.scale, batch.identity)}
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, dim) of the pictures and of the texts."""

@@ -39,6 +39,7 @@ class _Text(_Part):
     places: int = Field(ge=2)  # tokens
     depth: int | None = Field(default=None, ge=0)  # frozen layers; all of them where left out
     initialise: bool = False  # the layers above them start as those of the text model
+    appended: bool = False  # an item's structured entities are said after its text
 
 
 class _Entities(_Part):
@@ -54,6 +55,29 @@ class _Entities(_Part):
     scale: Literal["rank", "absolute"] = "rank"  # thresholds are on shares of the edges, or on S itself
     momentum: float = Field(default=0.0, ge=0, lt=1)  # of the entities' vectors from epoch to epoch
     nodes: int = Field(default=192, ge=2)  # most entities ranked in a step
+
+
+class _Learner(_Part):
+    least_df: int = Field(default=2, ge=1)  # training items that an entity has; what has fewer is UNK
+    per_item: int = Field(default=16, ge=1)  # most entities of one text
+    score: Literal["mismatch", "drop_in_loss", "random", "all", "none"] = "mismatch"  # see `encoders.confounding`
+    rule: Literal["share", "positive"] = "share"
+    share: float = Field(default=0.5, ge=0, le=1)  # of each type's entities
+    threshold: float = 0.0  # of the score, with the rule "positive"
+    ridge: float = Field(default=0.1, ge=0)  # of the pretrained reading, as a share of the texts' mean variance
+    sampled: int = Field(default=64, ge=1)  # items of an entity that its drop in loss is taken on
+    mask: Literal["remove", "token", "none"] = "remove"  # what becomes of mentions of chosen entities
+    none_rate: float = Field(default=0.2, ge=0, le=1)  # items trained without entities, their captions unmasked
+    unknown_rate: float = Field(default=0.05, ge=0, le=1)  # entities trained as the UNK of their type
+    drop_rate: float = Field(default=0.1, ge=0, le=1)  # entities left away in training
+    width: int = Field(default=256, ge=1)  # of the table
+    hidden: int = Field(default=512, ge=1)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    dictionary: bool = True
+    gate: float = 0.1  # at the start, of the entities' part and of the dictionary's
+    auxiliary: float = Field(default=0.0, ge=0)  # weight of the losses that name entities by either vector
+    start: str = "random"  # of the table: "random", "text", or the folder of an ege_cmp checkpoint
+    freeze_table: bool = False
 
 
 class _Training(_Part):
@@ -72,10 +96,12 @@ class _Training(_Part):
 
 class _Config(_Part):
     encoder: str
+    base: str | None = None  # of ei_clip: the encoder that it is built around
     picture: _Picture
     text: _Text
     detector: str | dict[str, Any] | None = None  # a name or folder, or {"train": its settings}
     entities: _Entities | None = None  # of ege_cmp
+    learner: _Learner | None = None  # of ei_clip
     model: dict[str, Any]  # each architecture has its own
     training: _Training
 
@@ -103,14 +129,21 @@ def load_config(name: str | Path, *, epochs: int | None = None) -> dict[str, Any
                 part[last] = value
         if epochs is not None:
             config["training"]["epochs"] = epochs
-        found = _Config.model_validate(config).model_dump()
-        return found if found["entities"] else {name: part for name, part in found.items() if name != "entities"}
+        return _without_unused(_Config.model_validate(config).model_dump())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BadInput(f"{name}: {where} = {first.get('input')!r}: {first['msg']}", field=where) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{name} is no config: {error!r}", hint="see encoders/configs") from error
+
+
+def _without_unused(config: dict[str, Any]) -> dict[str, Any]:
+    """Parts that only some encoders have are left away where there are none: a training is known by its whole config,
+    and those that were made before such a part came are still found."""
+    if not config["text"]["appended"]:
+        del config["text"]["appended"]
+    return {name: part for name, part in config.items() if part is not None or name == "detector"}
 
 
 def _found(name: str) -> tuple[Path, list[str]]:

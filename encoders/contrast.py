@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, distributed
 from torch.distributed.nn import functional as collective
 
 from encoders.losses import info_nce, nt_xent
 
-__all__ = ["contrast"]
+__all__ = ["Output", "contrast", "unchanged"]
 
+Output = Callable[[Tensor], Tensor]  # what is made of the texts' vectors (B, dim) before the contrast
 LOSSES = {"nt_xent": nt_xent, "info_nce": info_nce}
 
 
@@ -35,3 +38,8 @@ def contrast(kind: str, pictures: Tensor, texts: Tensor, scale: Tensor, identity
     same = (identity[:, None] == identity[None]).any(dim=2)
     with torch.autocast(pictures.device.type, enabled=False):
         return LOSSES[kind](pictures, texts, scale.float(), same)
+
+
+def unchanged(texts: Tensor) -> Tensor:
+    """The `Output` of an encoder that stands by itself."""
+    return texts

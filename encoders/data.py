@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from kg.records import normalise
+from encoders.protocol import Entities
+from kg.records import Product, normalise
 
-__all__ = ["Split", "TrainItem", "identities", "split_of"]
+__all__ = ["Split", "TrainItem", "appended", "identities", "said", "split_of", "stated_entities", "with_entities"]
 
 Split = Literal["train", "val", "test"]
 
@@ -28,6 +29,8 @@ class TrainItem:
         text: what is said of it.
         open_picture: gives the RGB picture, already cropped to the product where there is a box.
         split: where the data set has a split of its own; None: by hash of the key.
+        entities: (type, value) of what its fields state, see `stated_entities`.
+        alike: by which text items are alike; None: by `text`.
     """
 
     id: str
@@ -35,6 +38,8 @@ class TrainItem:
     text: str
     open_picture: Callable[[], Image]
     split: Split | None = None
+    entities: tuple[tuple[str, str], ...] = ()
+    alike: str | None = None
 
     @property
     def part(self) -> Split:
@@ -47,9 +52,37 @@ def split_of(key: str) -> Split:
     return "test" if place < 20 else "val" if place < 30 else "train"
 
 
+def stated_entities(product: Product) -> tuple[tuple[str, str], ...]:
+    """(type, value) of a record's brand, of each level of its category (the whole path to it), and of its attributes:
+    `kg.records.entity_key` of each is the key in the graph."""
+    levels = [" > ".join(product.category[: depth + 1]) for depth in range(len(product.category))]
+    brand = [("brand", product.brand)] if product.brand else []
+    found = [*brand, *(("category", level) for level in levels), *(one for one in product.attributes if one[1])]
+    return tuple(found)
+
+
+def appended(item: TrainItem) -> TrainItem:
+    """The item with its entities as plain text after its own; what it is alike stays."""
+    return replace(item, text=with_entities(item.text, item.entities), alike=item.alike or item.text)
+
+
+def with_entities(text: str, entities: Entities) -> str:
+    """A text with entities said after it."""
+    return ". ".join(filter(None, (text, ", ".join(said(*one) for one in entities))))
+
+
+def said(kind: str, value: str) -> str:
+    """How an entity is said: of a category the last part of its path."""
+    return value.rsplit(" > ", 1)[-1] if normalise(kind) == "category" else value
+
+
 def identities(items: Sequence[TrainItem]) -> NDArray[np.int64]:
     """(N, 2): number of each item's key and of its text. Items that share either are positives of each other."""
-    return np.stack([_numbers(item.key for item in items), _numbers(normalise(item.text) for item in items)], axis=1)
+    return np.stack([_numbers(item.key for item in items), _numbers(map(_alike, items))], axis=1)
+
+
+def _alike(item: TrainItem) -> str:
+    return normalise(item.text if item.alike is None else item.alike)
 
 
 def _numbers(values: Iterable[str]) -> NDArray[np.int64]:

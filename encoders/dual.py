@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from encoders import checkpoint
 from encoders.backbones import TextBackbone, text_backbone
-from encoders.entities import Vocabulary
+from encoders.data import with_entities
+from encoders.entities import Vocabulary, open_lexicon
 from encoders.features import FeatureCache
+from encoders.lexicon import Lexicon
 from encoders.looking import Look, make_look, padded
-from encoders.protocol import Regions, region_encoder
+from encoders.protocol import Entities, Regions, entity_encoder, region_encoder
 from encoders.regions.detector import Detector, load_detector
 from encoders.regions.features import RegionTokens
 from encoders.tables import EntityBatch
@@ -47,7 +49,7 @@ class Vectors(Protocol):
         ...
 
     def text_vectors(self, texts: Tensor, mask: Tensor) -> Tensor:
-        """(B, T, V), (B, T) to (B, dim)."""
+        """(B, T, V), (B, T) to (B, dim); where the encoder has a vocabulary or a lexicon, with what it finds."""
         ...
 
     def fused_vectors(
@@ -59,13 +61,15 @@ class Vectors(Protocol):
 
 @dataclass(frozen=True)
 class DualEncoder:
-    """`kg` and its friends see it as `encoders.protocol.RegionEncoder`, and as `SmallPictures`.
+    """`kg` and its friends see it as `encoders.protocol.RegionEncoder`, `EntityEncoder` and `SmallPictures`.
 
     Attributes:
         folder: of the checkpoint it was opened from.
         look: makes the tokens of pictures, and knows the detector.
         batch: pictures or texts in one forward pass.
         vocabulary: entities that are found in texts, where the model reads such too.
+        lexicon: structured entities, where the model reads these.
+        appended: entities that are given are said after the text instead.
     """
 
     name: str
@@ -78,6 +82,12 @@ class DualEncoder:
     model: Vectors
     batch: int = 64
     vocabulary: Vocabulary | None = None
+    lexicon: Lexicon | None = None
+    appended: bool = False
+
+    @property
+    def takes_entities(self) -> bool:
+        return self.lexicon is not None or self.appended
 
     @property
     def detector(self) -> Detector | None:
@@ -99,7 +109,24 @@ class DualEncoder:
         )
 
     @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], entities: Sequence[Entities] | None = None) -> NDArray[np.float32]:
+        """(N, dim); `entities`: see `encoders.protocol.EntityEncoder`.
+
+        Raises:
+            BadInput: entities are given to an encoder that takes none, or of another number of texts.
+        """
+        if entities is not None:
+            entity_encoder(self)  # type: ignore[arg-type]
+            if len(entities) != len(texts):
+                raise BadInput(
+                    f"entities of {len(entities)} texts, and {len(texts)} texts: each has its own, () for none"
+                )
+            if self.appended:
+                texts = [with_entities(text, given) for text, given in zip(texts, entities, strict=True)]
+        whole, extra = list(texts), {}
+        if self.lexicon is not None:
+            places = self.lexicon.find(texts, entities)
+            texts, extra = self.lexicon.masked(texts, places), {"structured": places}
         # Texts of like length share a batch: less padding to compute.
         order = np.argsort([len(text) for text in texts], kind="stable")
         out = np.empty((len(texts), self.dim), np.float32)
@@ -107,8 +134,9 @@ class DualEncoder:
             some = [texts[i] for i in order[rows]]
             found: tuple[Any, ...] = self.text_backbone.tokens(some)
             if self.vocabulary:
-                found = (*found, self._entities(some, self.vocabulary))
-            out[order[rows]] = self.model.text_vectors(*found).float().cpu().numpy()
+                found = (*found, self._entities([whole[i] for i in order[rows]], self.vocabulary))
+            also = {name: torch.from_numpy(given[order[rows]]).to(self.device) for name, given in extra.items()}
+            out[order[rows]] = self.model.text_vectors(*found, **also).float().cpu().numpy()
         return out
 
     def _entities(self, texts: Sequence[str], vocabulary: Vocabulary) -> EntityBatch:
@@ -117,10 +145,12 @@ class DualEncoder:
         nothing = torch.zeros(tokens.mask.shape, dtype=torch.int64, device=self.device)  # ids are for masked words
         return EntityBatch(*tokens, nothing, torch.from_numpy(numbers).to(self.device))
 
-    def encode_items(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_items(
+        self, images: Sequence[Image], texts: Sequence[str], entities: Sequence[Entities] | None = None
+    ) -> NDArray[np.float32]:
         """Picture and text of one item as one vector, see `Vectors.item`."""
         if self.model.item == "sum":
-            return _between(self.encode_images(images), self.model.item_text * self.encode_texts(texts))
+            return _between(self.encode_images(images), self.model.item_text * self.encode_texts(texts, entities))
         return _between(*self.encode_fused(images, texts))
 
     @torch.inference_mode()
@@ -220,6 +250,11 @@ def open_dual(
     vocabulary = Vocabulary.open(folder) if config.get("entities") else None
     if vocabulary and vocabulary.fingerprint != config["entities"]["fingerprint"]:
         raise EncoderMismatch(f"{folder}: its entities are not those it was trained with", hint="train it again")
+    lexicon = None
+    if settings := config.get("learner"):
+        lexicon = open_lexicon(folder, settings, text)
+        if lexicon.fingerprint != settings["fingerprint"]:
+            raise EncoderMismatch(f"{folder}: its entities are not those it was trained with", hint="train it again")
     model = build({**config, "text": {**config["text"], "initialise": False}}, look, text)
     try:
         model.load_state_dict({name: value for name, value in weights.items() if name != checkpoint.MEAN})
@@ -237,6 +272,8 @@ def open_dual(
         model,  # type: ignore[arg-type]
         batch,
         vocabulary,
+        lexicon,
+        config["text"].get("appended", False),
     )
 
 

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from encoders import capture
 from encoders.backbones import TextBackbone
-from encoders.contrast import contrast
+from encoders.contrast import Output, contrast, unchanged
 from encoders.dual import DualEncoder, open_dual
 from encoders.graph_losses import Readout, node_ranking, subgraph_ranking
 from encoders.knowledge import KNOWN
@@ -163,27 +163,28 @@ class EgeCmp(nn.Module):
         """Post-fusion vectors of items, see `Capture.fused_vectors`; entities have no part in them."""
         return self.capture.fused_vectors(*tokens)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses of a batch by name, weighted; their sum is what is trained.
+    def forward(self, batch: Batch, output: Output = unchanged) -> dict[str, Tensor]:
+        """The losses of a batch by name, weighted; their sum is what is trained. `output`: see `Capture.forward`.
 
         Raises:
             ValueError: the batch lacks what a loss asks for.
         """
         if not self.entities:
-            return self.capture(batch)
+            return self.capture(batch, output)
         if batch.entities is None:
             raise ValueError("the batch has no entities, and the model asks for them: see encoders.knowledge")
-        return {**self._contrasts(batch, batch.entities), **self._pretexts(batch), **self._rankings(batch.entities)}
+        contrasts = self._contrasts(batch, batch.entities, output)
+        return {**contrasts, **self._pretexts(batch), **self._rankings(batch.entities)}
 
-    def _contrasts(self, batch: Batch, entities: EntityBatch) -> dict[str, Tensor]:
+    def _contrasts(self, batch: Batch, entities: EntityBatch, output: Output) -> dict[str, Tensor]:
         base, found = self.capture, {}
         regions, words = (base.hide_regions, base.hide_words) if self.training else (0.0, 0.0)
         seen = base.picture_vectors(batch.pictures, batch.boxes, hide_tokens(batch.picture_mask, regions))
         read = base.text_vectors(batch.texts, hide_tokens(batch.text_mask, words))
         said = base.text_vectors(entities.texts, hide_tokens(entities.text_mask, words))
         if base.weights["ntxent"]:
-            output = self._output(read, said, entities) if self.contrasted == "output" else read
-            found["ntxent"] = base.contrasted(seen, output, batch)
+            texts = self._output(read, said, entities) if self.contrasted == "output" else read
+            found["ntxent"] = base.contrasted(seen, output(texts), batch)
         if weight := self.weights["image_entity"]:
             # An item without entities has its text for them: the batch stays whole.
             named = torch.where((entities.numbers[:, :1] >= 0), said, read)

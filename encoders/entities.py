@@ -23,16 +23,26 @@ from torch import Tensor
 from encoders.backbones import TextBackbone
 from encoders.data import TrainItem
 from encoders.features import FeatureCache, text_tokens
+from encoders.lexicon import NONE, Lexicon
 from encoders.tables import FACTS, INDEX, TokenTable, token_places
 from kg import mining
 from kg.entities import Phrases
 from kg.errors import BadInput
 from kg.mining import Mined
 
-__all__ = ["FILE", "EntityTable", "Vocabulary", "build_entities", "kept_items", "learn_entities", "open_entities"]
+__all__ = [
+    "FILE",
+    "EntityTable",
+    "Vocabulary",
+    "build_entities",
+    "kept_items",
+    "learn_entities",
+    "mask_token",
+    "open_entities",
+    "open_lexicon",
+]
 
 FILE = "entities.json"  # of a checkpoint, and of a folder of tokens
-NONE = -1  # where an item has fewer entities than there are places
 NODE_TOKENS = 12  # of one entity; what is longer is cut
 
 
@@ -105,6 +115,16 @@ class Vocabulary:
 def separator(text: TextBackbone) -> str:
     """What stands between the entities of a sentence."""
     return getattr(getattr(text, "tokenizer", None), "sep_token", None) or ";"
+
+
+def mask_token(text: TextBackbone) -> str:
+    """What stands for a hidden word; empty where the tokenizer has none for that."""
+    return getattr(getattr(text, "tokenizer", None), "mask_token", None) or ""
+
+
+def open_lexicon(folder: Path, settings: Mapping[str, Any], text: TextBackbone) -> Lexicon:
+    """The lexicon of a checkpoint, or of a folder of tables."""
+    return Lexicon.open(folder, per_item=settings["per_item"], mask=settings["mask"], token=mask_token(text))
 
 
 def learn_entities(captions: Sequence[str], settings: Mapping[str, Any]) -> Vocabulary:

@@ -36,7 +36,7 @@ from encoders.tables import FACTS, Batch, EntityBatch, TokenTable, build_table, 
 from kg.errors import BadInput, BadPicture, TooLarge
 from kg.home import locked
 
-__all__ = ["kept_tables", "masked", "prepare_detector", "prepare_entities", "prepare_mean", "prepare_table"]
+__all__ = ["alone", "kept_tables", "masked", "prepare_detector", "prepare_entities", "prepare_mean", "prepare_table"]
 
 MEAN_OF = 512  # pictures are enough for a mean
 TOGETHER = 32  # texts in one pass
@@ -101,7 +101,7 @@ def prepare_detector(
     settings = complete(settings)  # whatever a config leaves out: equal detectors have one name
     what = json.dumps([settings, [(item.id, item.key) for item in fit]], sort_keys=True)
     folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
-    with _alone(tables, accelerator) as mine:
+    with alone(tables, accelerator) as mine:
         if mine and not (folder / checkpoint.FINGERPRINT).is_file():
             openers = [item.open_picture for item in fit]
             train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
@@ -124,7 +124,7 @@ def prepare_mean(
     backbone = picture_backbone(picture["backbone"], size=picture["size"], device=device)
     what = json.dumps([backbone.fingerprint, [(item.id, item.key) for item in chosen]])
     path = tables / f"mean-{hashlib.sha256(what.encode()).hexdigest()[:20]}.npy"
-    with _alone(tables, accelerator) as mine:
+    with alone(tables, accelerator) as mine:
         if mine and not path.is_file():
             images = []
             for item in chosen:
@@ -156,7 +156,7 @@ def prepare_table(
     for item in items:
         digest.update(f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0".encode())
     folder = tables / f"table-{digest.hexdigest()[:20]}"
-    with _alone(tables, accelerator) as mine:
+    with alone(tables, accelerator) as mine:
         if mine and not (folder / FACTS).is_file():
             for left in tables.glob("new-*"):
                 if not psutil.pid_exists(int(left.name.split("-")[1])):  # its maker was killed
@@ -186,7 +186,7 @@ def prepare_entities(
     vocabulary = learn_entities([item.text for item in kept if item.part == "train"], settings)
     what = f"{table.digest}{vocabulary.fingerprint}{text.fingerprint}"
     folder = tables / f"entities-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
-    with _alone(tables, accelerator) as mine:
+    with alone(tables, accelerator) as mine:
         if mine and not (folder / FACTS).is_file():
             new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
             try:
@@ -252,7 +252,7 @@ def _masked_sentences(
 
 
 @contextmanager
-def _alone(tables: Path, accelerator: Accelerator) -> Iterator[bool]:
+def alone(tables: Path, accelerator: Accelerator) -> Iterator[bool]:
     """Whether this process is the one of its training that makes what is missing; trainings that share a folder wait
     for each other, so that none makes what another is about to have made."""
     if not accelerator.is_main_process:

@@ -13,7 +13,19 @@ from PIL.Image import Image
 
 from kg.errors import BadInput
 
-__all__ = ["Encoder", "RegionEncoder", "Regions", "SmallPictures", "region_encoder"]
+__all__ = [
+    "Encoder",
+    "Entities",
+    "EntityEncoder",
+    "RegionEncoder",
+    "Regions",
+    "SmallPictures",
+    "entity_encoder",
+    "region_encoder",
+    "takes_entities",
+]
+
+Entities = Sequence[tuple[str, str]]  # (type, value) of one text; of a category the value is its path, joined by " > "
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,27 @@ class RegionEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class EntityEncoder(Encoder, Protocol):
+    """An encoder that also reads what fields state of a text: brand, category, colour, …
+
+    Entities are given text by text, as many as are known of each. Of types that are not given, the encoder looks for
+    entities in the text itself; None: nothing is given of any text. A value that training has not seen is the unknown
+    one of its type, and a type that it has not seen counts for nothing.
+
+    Attributes:
+        takes_entities: whether it does; an architecture may do so by its config.
+    """
+
+    takes_entities: bool
+
+    def encode_texts(self, texts: Sequence[str], entities: Sequence[Entities] | None = None) -> NDArray[np.float32]: ...
+
+    def encode_items(
+        self, images: Sequence[Image], texts: Sequence[str], entities: Sequence[Entities] | None = None
+    ) -> NDArray[np.float32]: ...
+
+
+@runtime_checkable
 class SmallPictures(Protocol):
     """An encoder that sees a picture, where it takes it as a whole, only in a small square.
 
@@ -102,3 +135,22 @@ def region_encoder(encoder: Encoder) -> RegionEncoder:
             hint="train one whose config names a detector, e.g. `skugraph train capture`, or give the boxes",
         )
     return encoder
+
+
+def takes_entities(encoder: Encoder) -> bool:
+    """Whether it is an `EntityEncoder`."""
+    return bool(getattr(encoder, "takes_entities", False))
+
+
+def entity_encoder(encoder: Encoder) -> EntityEncoder:
+    """`encoder`, if it reads entities beside texts.
+
+    Raises:
+        BadInput: it does not.
+    """
+    if not takes_entities(encoder):
+        raise BadInput(
+            f"encoder {encoder.name} ({encoder.fingerprint[:10]}…) reads texts only: it takes no entities beside them",
+            hint="train one that does, e.g. `skugraph train ei_clip`, or write them into the text",
+        )
+    return encoder  # type: ignore[return-value]

@@ -74,6 +74,7 @@ class Batch:
         masked: the same with parts hidden, where a model asks for it.
         twin: features, boxes and mask of another view of each, where a model asks for it.
         entities: of the items, where a model asks for them.
+        structured: (B, K) places of the items' structured entities (`encoders.lexicon`), −1 beyond.
     """
 
     pictures: Tensor
@@ -86,6 +87,7 @@ class Batch:
     masked: Masked | None = None
     twin: tuple[Tensor, Tensor, Tensor] | None = None
     entities: EntityBatch | None = None
+    structured: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -26,22 +26,17 @@ from encoders import architecture, checkpoint
 from encoders.backbones import TextBackbone, text_backbone
 from encoders.backbones.vocabulary import VOCABULARY, learn_vocabulary, warn_unknown
 from encoders.config import load_config
-from encoders.data import TrainItem
+from encoders.data import TrainItem, appended
 from encoders.device import choose_accelerator, choose_device, choose_precision
 from encoders.dual import DETECTOR
+from encoders.entity_reading import Reading
 from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
 from encoders.knowledge import Knowledge
+from encoders.known_entities import know_entities
 from encoders.looking import make_look
 from encoders.masking import Rates
-from encoders.preparing import (
-    kept_tables,
-    masked,
-    prepare_detector,
-    prepare_entities,
-    prepare_mean,
-    prepare_table,
-)
+from encoders.preparing import kept_tables, masked, prepare_detector, prepare_mean, prepare_table
 from encoders.tables import Batch, TokenTable
 from kg.errors import BadInput
 
@@ -171,6 +166,8 @@ def train(
         torch_device = str(accelerator.device)
     store = FeatureCache.at(cache, cache_gb) if cache and cache_gb > 0 else None
     used = [item for item in items if item.part != "test"]
+    if chosen["text"].get("appended"):
+        used = [appended(item) for item in used]
     out.mkdir(parents=True, exist_ok=True)
     captions = [item.text for item in used if item.part == "train"]
     tokenizer = None
@@ -214,15 +211,9 @@ def train(
         fit, val = rows[table.parts == "train"], rows[table.parts == "val"]
         if len(fit) < 2:
             raise BadInput(f"{len(fit)} items to train on, at least 2 are needed", hint="ingest products with pictures")
-        entities = None
-        if "entities" in chosen:
-            entities = prepare_entities(
-                used, table, text, folder, chosen["entities"], cache=store, accelerator=accelerator
-            )
-            chosen["entities"] |= {
-                "count": len(entities.vocabulary),
-                "fingerprint": entities.vocabulary.fingerprint,
-            }
+        entities = know_entities(
+            chosen, used, table, text, folder, out, seed=seed, cache=store, accelerator=accelerator
+        )
         own = bool(source) and Path(source).is_dir()  # it goes into the checkpoint
         name = DETECTOR if own else source
         chosen["detector"] = {"name": name, "fingerprint": found.fingerprint} if found else None
@@ -231,9 +222,7 @@ def train(
             return done
         torch.manual_seed(seed)
         model = build(chosen, look, text)
-        knowledge = None
-        if entities is not None and len(entities.vocabulary):
-            knowledge = Knowledge(entities, table, fit, chosen["entities"], seed=seed, device=torch_device)
+        knowledge = entities.knowledge(table, fit, chosen, seed=seed, device=torch_device)
         best = _fit(
             _Run(model, table, fit, val, text, out, settings, seed, signature, accelerator, torch_device, knowledge),
             on_progress,
@@ -244,7 +233,6 @@ def train(
             shutil.rmtree(out / DETECTOR, ignore_errors=True)  # of an earlier training
             if own:
                 shutil.copytree(source, out / DETECTOR)
-    vocabulary = entities.vocabulary if entities is not None else None
     chosen["picture"]["fingerprint"], chosen["text"]["fingerprint"] = look.backbone.fingerprint, text.fingerprint
     chosen["training"] |= {"seed": seed, "signature": signature}
     report = TrainReport(
@@ -263,8 +251,7 @@ def train(
     )
     if accelerator.is_main_process:
         text.save_tokenizer(out / checkpoint.TOKENIZER)
-        if vocabulary is not None:
-            vocabulary.save(out)
+        entities.save(out)
         checkpoint.write_text(out / METRICS, json.dumps(asdict(report), indent=1))
         checkpoint.write(out, chosen, best["model"])
         (out / STATE).unlink(missing_ok=True)
@@ -302,7 +289,7 @@ class _Run:
     signature: str
     accelerator: Accelerator
     device: str
-    knowledge: Knowledge | None = None
+    knowledge: Knowledge | Reading | None = None
 
 
 def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
@@ -408,7 +395,7 @@ def _validate(
     table: TokenTable,
     rows: NDArray[np.int64],
     device: str,
-    knowledge: Knowledge | None = None,
+    knowledge: Knowledge | Reading | None = None,
 ) -> dict[str, float]:
     """All validation items against each other, see `cross_modal`; `mrr` is the mean of both ways."""
     if len(rows) < 2:
