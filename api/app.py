@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from api import problems
 from api.backend import Backend
@@ -17,6 +18,7 @@ from api.limits import BodyLimit
 from api.requests import Requests
 from api.routes import cypher, entities, generations, health, instances, jobs, products, recommendations, search
 from api.routes.bodies import lifted
+from api.watch import Watch
 from kg.settings import Settings
 
 __all__ = ["create_app"]
@@ -26,6 +28,14 @@ DESCRIPTION = (
     "Graph-first knowledge and instance-level retrieval for product catalogues. "
     "Errors are RFC 9457 problem documents; `type` ends in a code that stays."
 )
+
+
+QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds: not worth a trace
+
+
+def quiet(scope: Scope) -> bool:
+    """Whether fastapi leaves this request untraced."""
+    return scope["type"] != "http" or scope["path"] in QUIET
 
 
 def create_app(settings: Settings, *, token: str = "") -> FastAPI:
@@ -52,10 +62,12 @@ def create_app(settings: Settings, *, token: str = "") -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        telemetry={"exclude": quiet, "metrics": False, "logs": False},
     )
     described = app.openapi
     app.openapi = lambda: lifted(described())  # type: ignore[method-assign]
     app.state.backend = Backend(settings, token=token)
+    app.state.watch = Watch(app.state.backend)
     problems.install(app)
     for part in (search, instances, recommendations, products, entities, cypher, jobs, generations, health):
         app.include_router(part.router)

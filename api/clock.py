@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kg.tracing import span
+
 __all__ = ["Clock"]
 
 
@@ -19,7 +21,8 @@ class Clock:
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         start = time.perf_counter()
-        yield
+        with span(step):
+            yield
         self._steps[step] = self._steps.get(step, 0.0) + time.perf_counter() - start
 
     def report(self) -> dict[str, float]:

@@ -8,11 +8,15 @@ __all__ = [
     "GENERATION_STALE",
     "INSTANCES_FOUND",
     "INSTANCES_SECONDS",
+    "JOBS",
+    "QUEUE_MESSAGES",
     "REQUESTS",
     "REQUEST_SECONDS",
     "SEARCH_REQUESTED",
     "SEARCH_RETURNED",
     "SEARCH_SECONDS",
+    "UP",
+    "WATCHED_AT",
 ]
 
 disable_created_metrics()  # a time series more for each counter, that nobody asks for
@@ -30,4 +34,12 @@ INSTANCES_SECONDS = Histogram(
     "skugraph_instances_seconds", "Time of a search by instances, by plan", ["plan"], buckets=SECONDS
 )
 INSTANCES_FOUND = Counter("skugraph_instances_found", "Instances in query pictures, given or proposed", ["boxes"])
-GENERATION_STALE = Gauge("skugraph_generation_stale", "Products that changed since the live generation embedded them")
+GENERATION_STALE = Gauge(
+    "skugraph_generation_stale",
+    "Changes of the catalogue that a generation has not embedded yet",
+    ["generation", "state"],
+)
+JOBS = Gauge("skugraph_jobs", "Jobs, by kind and state", ["kind", "state"])
+QUEUE_MESSAGES = Gauge("skugraph_queue_messages", "Messages that wait for a worker, by queue", ["queue"])
+UP = Gauge("skugraph_up", "Whether the graph, the vectors and the broker answer: 1 or 0", ["part"])
+WATCHED_AT = Gauge("skugraph_watched_at_seconds", "When the gauges were last looked at, in seconds of the epoch")

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 
+from opentelemetry.trace import get_current_span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,6 +40,7 @@ class Requests:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
+        get_current_span().set_attribute("request_id", request_id)  # fastapi opens it, where there is a tracer
         status, started = 500, time.perf_counter()
 
         async def answer(message: Message) -> None:

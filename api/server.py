@@ -23,6 +23,7 @@ from kg.home import CLIENTS_LOCK, Home, try_lock
 from kg.processes import stop
 from kg.settings import Settings
 from kg.stores import open_stores, revive_stores, stop_stores
+from kg.tracing import install
 from workers.process import start_worker
 
 __all__ = ["Served", "address", "serving"]
@@ -65,6 +66,7 @@ def serving(settings: Settings, *, worker: bool = True) -> Iterator[Served]:
     home = Home(settings.home).create()
     if (running := home.read_run(RUN_NAME)) is not None:
         raise BadInput(f"{settings.home} is served already, at {running['url']} by process {running['pid']}")
+    install(settings, "api")
     if not keys_wanted(settings):
         open_to = "this machine only" if is_loopback(settings.api_host) else "EVERYBODY who reaches this address"
         print(f"API keys are off: the API answers {open_to}", file=sys.stderr)

@@ -15,6 +15,7 @@ from api.cli import app as cli
 from kg import errors
 from kg.settings import Settings, load_settings
 from workers.app import make_app
+from workers.metrics import serve as _worker_metrics  # noqa: F401  # registers what a worker counts
 
 REFERENCE = Path(__file__).parent / "reference"
 HIDDEN = {"help", "install_completion", "show_completion", "home", "as_json", "json"}
@@ -113,10 +114,15 @@ the graph is the truth, the message only says "look at this job"."""
 def metrics() -> str:
     found = sorted((m.name, m.type, m.documentation) for m in REGISTRY.collect() if m.name.startswith("skugraph"))
     rows = [(f"`{name}`", kind, text) for name, kind, text in found]
+    worker = [row for row in rows if row[0].startswith("`skugraph_worker_")]
+    head = ("metric", "type", "what it counts")
     return page(
         "Metrics",
-        "`GET /metrics`, in the text format of Prometheus.",
-        table(("metric", "type", "what it counts"), rows),
+        "In the text format of Prometheus. [Watching it](../how-to/watching.md) says what to make of them.",
+        "## The API: `GET /metrics`",
+        table(head, [row for row in rows if row not in worker]),
+        "## A worker: the port of the setting `worker_metrics_port`",
+        table(head, worker),
     )
 
 

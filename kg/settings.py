@@ -15,10 +15,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from kg.errors import BadSetting
 
-__all__ = ["InstanceKind", "Settings", "SimilaritySource", "load_settings"]
+__all__ = ["InstanceKind", "Queue", "Settings", "SimilaritySource", "load_settings"]
 
 InstanceKind = Literal["image", "text", "fused"]
 SimilaritySource = Literal["text", "cooccurrence", "visual"]
+Queue = Literal["ingest", "decode", "encode", "graph"]
 
 
 class Settings(BaseSettings):
@@ -28,6 +29,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path("~/.skugraph"), description="Folder of the embedded stores, models, caches and logs")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("WARNING", description="Level of logs on stderr")
+    trace_to: str | None = Field(
+        None, description="Where spans go: http(s)://… of an OTLP collector, or a file; unset: nowhere"
+    )
 
     # graph
     graph_uri: str | None = Field(None, description="Bolt URI of a Neo4j server; unset: the embedded graph")
@@ -53,6 +57,13 @@ class Settings(BaseSettings):
     # workers
     broker_url: str | None = Field(None, description="Celery broker, e.g. redis://…; unset: a folder in the home")
     result_backend: str | None = Field(None, description="Celery result backend; unset: SQLite in the home")
+    worker_queues: tuple[Queue, ...] = Field(
+        ("ingest", "decode", "encode", "graph"), min_length=1, description="Queues that a worker serves"
+    )
+    worker_metrics_host: str = Field("127.0.0.1", description="Address on which a worker answers Prometheus")
+    worker_metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port of that; 0 takes a free one; unset: it does not answer"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     embed_chunk: int = Field(128, ge=1, le=2000, description="Products of an embedding job that count at once")
     encode_batch: int = Field(64, ge=1, description="Pictures or texts in one forward pass")

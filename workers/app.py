@@ -13,15 +13,16 @@ from typing import Any
 from urllib.parse import quote
 
 from celery import Celery
+from celery.signals import before_task_publish
 from kombu.exceptions import OperationalError
 
 from kg.errors import StoreDown
 from kg.home import Home
 from kg.settings import Settings
+from kg.tracing import carried
 
-__all__ = ["QUEUES", "TASKS", "broker_down", "make_app"]
+__all__ = ["TASKS", "broker_down", "make_app"]
 
-QUEUES = ("ingest", "decode", "encode", "graph")
 TASKS = {"embed": "encode", "relate": "graph", "gnn": "graph"}  # kind of job, also the task's name → its queue
 LONGEST_TASK_S = 6 * 3600  # a message that nobody acknowledged comes back after this
 POLL_S = 0.1  # how often an idle worker looks into the broker's folder
@@ -59,6 +60,12 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
     )
     return app
+
+
+@before_task_publish.connect(weak=False)
+def carry(headers: dict[str, Any], **_: Any) -> None:
+    """Let every message name the trace in which it is sent."""
+    headers.update(carried())
 
 
 @contextmanager

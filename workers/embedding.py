@@ -18,7 +18,9 @@ from encoders.protocol import Encoder, SmallPictures
 from kg.catalogue.pictures import Pictures
 from kg.errors import BadPicture, TooLarge
 from kg.feed import Change
+from kg.tracing import adopt, here
 from kg.vectors.client import VectorStore
+from workers.metrics import VECTORS
 from workers.rows import Item, RegionRule, Row, rows_of
 from workers.stages import Stages
 
@@ -112,7 +114,8 @@ def embed_chunks(
         except (BadPicture, TooLarge) as error:
             return Reject(task.change.id, task.instance.id, uri, str(error))
 
-    with ThreadPoolExecutor(DECODERS, "decode") as decoders, ThreadPoolExecutor(1, "write") as writer:
+    ours = {"initializer": adopt, "initargs": (here(),)}  # what the threads do belongs to the task that is traced
+    with ThreadPoolExecutor(DECODERS, "decode") as decoders, ThreadPoolExecutor(1, "write", **ours) as writer:
         writing = _Writing(vectors, collections, writer, clock)
         before: Future[bool] | None = None  # commit of the chunk before the one at hand
         items: list[Item] = []
@@ -148,6 +151,7 @@ class _Writing:
 
     def add(self, kind: str, rows: Sequence[Row]) -> None:
         """Hand over rows; waits where the store is slower than the encoder, and raises what an earlier write met."""
+        VECTORS.labels(kind).inc(len(rows))
         for row in rows:
             self.written[kind].setdefault(row["product_id"], []).append(row["instance_id"])
         self.writes.append(self.writer.submit(self._upsert, self.collections[kind], rows))

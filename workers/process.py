@@ -21,8 +21,11 @@ from kg.home import Home
 from kg.processes import spawn, tail
 from kg.settings import Settings, load_settings
 from kg.stores import Stores, open_stores
-from workers.app import QUEUES, broker_down, make_app
+from kg.tracing import install
+from workers.app import broker_down, make_app
 from workers.lease import rescue
+from workers.metrics import serve
+from workers.signals import watch_tasks
 
 __all__ = ["environment", "main", "start_worker", "workers_alive"]
 
@@ -32,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 def start_worker(settings: Settings, *, timeout_s: float = 120) -> subprocess.Popen[bytes]:
-    """Start a worker for all queues and wait until it is ready; it ends with this process.
+    """Start a worker and wait until it is ready; it ends with this process.
 
     Raises:
         JobError: it ended, or was not ready after `timeout_s`; the message has the end of its log.
@@ -88,9 +91,12 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def main() -> None:
-    """Serve all queues until SIGTERM, then finish the chunk at hand."""
+    """Serve the queues of the settings until SIGTERM, then finish the chunk at hand."""
     settings = load_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    install(settings, "worker")
+    watch_tasks()
+    port = serve(settings)
     app = make_app(settings)
     name = f"skugraph-{os.getpid()}@{socket.gethostname()}"
     over = threading.Event()
@@ -101,10 +107,11 @@ def main() -> None:
 
         @worker_ready.connect(weak=False)
         def ready(**_: Any) -> None:
-            stores.home.write_run(f"{RUN}-{os.getpid()}", worker=name, since=time.time(), queues=list(QUEUES))
+            known = {"worker": name, "since": time.time(), "queues": settings.worker_queues, "metrics_port": port}
+            stores.home.write_run(f"{RUN}-{os.getpid()}", **known)
             watcher.start()
 
-        arguments = ["worker", "--pool=solo", f"--queues={','.join(QUEUES)}", f"--hostname={name}"]
+        arguments = ["worker", "--pool=solo", f"--queues={','.join(settings.worker_queues)}", f"--hostname={name}"]
         arguments += [f"--loglevel={settings.log_level}", "--without-gossip", "--without-mingle"]
         try:
             app.worker_main(arguments)

@@ -6,10 +6,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from api.metrics import GENERATION_STALE
 from api.needs import Read, UseBackend
 from api.problems import problem
-from kg.vectors.generations import live, stale
 
 __all__ = ["router"]
 
@@ -37,8 +35,7 @@ def readyz(server: UseBackend, request: Request) -> Status | Response:
 
 
 @router.get("/metrics", response_class=Response, dependencies=[Read])
-def metrics(server: UseBackend) -> Response:
+def metrics(request: Request) -> Response:
     """Metrics in the text format of Prometheus."""
-    if generation := live(server.stores):
-        GENERATION_STALE.set(stale(server.stores, generation))
+    request.app.state.watch.refresh()
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -25,6 +25,7 @@ from neo4j.exceptions import (
 
 from kg.errors import StoreDown
 from kg.graph.cypher.core import PING
+from kg.tracing import span
 
 __all__ = ["Graph", "GraphAddress", "Tx", "connect", "down"]
 
@@ -114,7 +115,7 @@ class Graph:
         Raises:
             StoreDown: the server does not answer, also not after `HEAL_S` seconds.
         """
-        return self._managed(lambda tx: tx.run(cypher, **params), "r")
+        return self._managed(lambda tx: tx.run(cypher, **params), "r", cypher)
 
     def write(self, cypher: str, /, **params: Any) -> list[Row]:
         """Rows of one statement in a transaction of its own; retried, so it must be idempotent.
@@ -123,7 +124,7 @@ class Graph:
             StoreDown: the server does not answer, also not after `HEAL_S` seconds.
             neo4j.exceptions.ConstraintError: a key is taken, also after retries.
         """
-        return self._managed(lambda tx: tx.run(cypher, **params), "w")
+        return self._managed(lambda tx: tx.run(cypher, **params), "w", cypher)
 
     def transaction(self, work: Callable[[Tx], T]) -> T:
         """What `work` returns; its statements happen together or not at all.
@@ -170,12 +171,14 @@ class Graph:
         if "reader" in vars(self):
             self.reader.close()
 
-    def _managed(self, work: Callable[[Tx], T], mode: str) -> T:
+    def _managed(self, work: Callable[[Tx], T], mode: str, cypher: str = "") -> T:
         @neo4j.unit_of_work(timeout=self.timeout_s)
         def unit(transaction: neo4j.ManagedTransaction) -> T:
             return work(Tx(transaction))
 
-        with down(self.at):
+        what = {"r": "graph read", "w": "graph write"}[mode]
+        text = {"db.query.text": cypher.strip()} if cypher else {}  # values are parameters, so it gives nothing away
+        with span(what, **{"db.system.name": self.engine, **text}), down(self.at):
             for left in reversed(range(TRIES)):
                 try:
                     with self._driver.session(database=self.at.database) as session:

@@ -8,6 +8,7 @@ are not on the list, LOAD CSV); the plan, where the server tells truly whether i
 from __future__ import annotations
 
 import base64
+import contextvars
 import math
 import re
 import secrets
@@ -25,6 +26,7 @@ from neo4j.time import Date, DateTime, Duration, Time
 from kg.errors import BadQuery, SkugraphError
 from kg.graph.driver import Graph, down
 from kg.graph.embedded import terminate
+from kg.tracing import span
 
 __all__ = ["Answer", "ask", "check"]
 
@@ -104,7 +106,7 @@ def ask(
         except Exception as error:  # carried over to the caller's thread, below
             failure.append(error)
 
-    thread = threading.Thread(target=work, name="ask", daemon=True)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), name="ask", daemon=True)
     thread.start()
     thread.join(timeout_s)
     if thread.is_alive() and graph.at.http:
@@ -192,7 +194,7 @@ def _run(graph: Graph, cypher: str, params: dict[str, Any], max_rows: int, timeo
     session = graph.reader.session(
         database=graph.at.database, default_access_mode=neo4j.READ_ACCESS, fetch_size=min(max_rows + 1, 1000)
     )
-    with down(graph.at), session:
+    with span("graph cypher", **{"db.system.name": graph.engine}), down(graph.at), session:
         # The embedded engine calls every plan a writing one; there the read-only user stands guard.
         if not graph.at.http and session.execute_read(plan) != "r":
             raise BadQuery("the query's plan writes: the query may only read")

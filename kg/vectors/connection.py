@@ -12,6 +12,7 @@ import grpc
 from pymilvus import MilvusClient, MilvusException
 
 from kg.errors import NotFound, StoreDown
+from kg.tracing import span
 from kg.vectors.schema import VECTOR
 
 __all__ = ["Connection"]
@@ -73,7 +74,8 @@ class Connection:
             pymilvus.MilvusException: the server refuses it.
         """
         try:
-            return self.reached(lambda: getattr(self.client, method)(*args, timeout=self.timeout_s, **options))
+            with span(f"vectors {method}", **{"db.system.name": "milvus", "db.collection.name": str(*args[:1])}):
+                return self.reached(lambda: getattr(self.client, method)(*args, timeout=self.timeout_s, **options))
         except MilvusException as error:
             if "collection" in str(error) and (error.code == NO_COLLECTION or "collection not found" in str(error)):
                 raise NotFound(f"no collection {args[0]!r} in the vector store at {self.address}") from error

@@ -17,12 +17,14 @@ from kg.graph.cypher.generations import GENERATION_ADVANCE, GENERATION_STATE
 from kg.graph.cypher.jobs import JOB_PROGRESS
 from kg.graph.driver import Tx
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.tracing import adopt, here
+from kg.vectors import generations, switching
 from kg.vectors.generations import Generation
 from workers.device import encoder_at
 from workers.embedding import Chunk, Reject, embed_chunks
 from workers.jobs import Job, move, parse
 from workers.lease import note
+from workers.metrics import PRODUCTS, REJECTS, count_stages
 from workers.rows import region_rule
 from workers.stages import Stages
 from workers.tasks import step
@@ -77,6 +79,8 @@ def embed_step(stores: Stores, job: Job, *, stages: Stages | None = None) -> boo
             )
     finally:
         pictures.close()
+        if stages is None:
+            count_stages(clock)
     if not whole:
         return False  # paused, or over, or another worker has done the same chunk, and goes on
     if feed.exhausted:
@@ -95,7 +99,7 @@ class _Feed:
 
     def chunks(self) -> Iterator[Chunk]:
         """Chunk after chunk until there are no more, or it is time to let others have the worker."""
-        with ThreadPoolExecutor(1, "feed") as reader:
+        with ThreadPoolExecutor(1, "feed", initializer=adopt, initargs=(here(),)) as reader:
             chunk = self._read(self.cursor)
             while chunk.changes:
                 following = reader.submit(self._read, chunk.changes[-1].revision)
@@ -131,6 +135,8 @@ class _Progress:
         if job is None:
             return False
         self.since += seconds
+        PRODUCTS.inc(len(chunk.changes))
+        REJECTS.inc(len(rejects))
         record(self.stores, job, rejects)
         return job.state == "running"
 
