@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from api.fusion import Ranked
+from api.given import given_entities
 from api.models import SearchRequest
-from encoders.protocol import Encoder
+from encoders.protocol import Encoder, entity_encoder
 from kg.catalogue.fetch import fetch
 from kg.catalogue.pictures import decode
 from kg.errors import NotFound, TooLarge
@@ -53,22 +54,30 @@ def vector_lists(
 
     Raises:
         BadPicture, TooLarge: see `picture`.
-        NotFound: no such product to be like, it has no vectors, or there is no generation to compare pictures in.
+        NotFound: no such product to be like, it has no vectors, or there is no generation to compare pictures in, or to
+            read entities.
+        BadInput: entities are given, and the encoder takes none.
     """
     seen = picture(stores.settings, request.image, request.image_url, box=request.box)
     if request.like and not graph_side.members(stores.graph, Selection(), [request.like]):
         raise NotFound(f"no product {request.like!r} to be like", field="like")
     if generation is None:
-        if seen or request.like:
+        if seen or request.like or request.entities:
             raise NotFound(NO_GENERATION, hint=EMBED)
         return {}
     parts: dict[str, list[NDArray[np.float32]]] = {}
     if seen:
         parts["picture"] = [encoder(generation).encode_images([seen])]
-    if request.text:
+    pair = seen is not None and bool(request.text) and "fused" in generation.kinds
+    if request.entities:
+        reader, given = entity_encoder(encoder(generation)), [given_entities(request.entities)]
+        parts["text"] = [reader.encode_texts([request.text], given)]
+        if seen and pair:
+            parts["pair"] = [reader.encode_items([seen], [request.text], given)]
+    elif request.text:
         parts["text"] = [encoder(generation).encode_texts([request.text])]
-    if seen and request.text and "fused" in generation.kinds:
-        parts["pair"] = [encoder(generation).encode_items([seen], [request.text])]
+        if seen and pair:
+            parts["pair"] = [encoder(generation).encode_items([seen], [request.text])]
     return compared(stores, generation, parts) | (_like(stores, request.like, generation) if request.like else {})
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Facet",
     "Facets",
     "FoundEntity",
+    "GivenEntity",
     "GraphUse",
     "Hit",
     "ImageBytes",
@@ -99,6 +100,17 @@ class GraphUse(Model):
     most: int = Field(default=50, ge=1, le=500, description="Entities in play, the strongest; those of the text count")
 
 
+class GivenEntity(Model):
+    """What is known of a text beside its words."""
+
+    type: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = Field(
+        description="brand, category, or an attribute's: colour, material, …"
+    )
+    value: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)] = Field(
+        description="As a person writes it; a category from the root down, with ` > ` between its levels"
+    )
+
+
 def _mode(value: object) -> object:
     """A mode alone stands for the use with everything else as it is by default."""
     return {"mode": value} if isinstance(value, str) else value
@@ -115,6 +127,12 @@ class SearchRequest(Model):
     """
 
     text: QueryText = Field(default="", description="What it says")
+    entities: tuple[GivenEntity, ...] = Field(
+        default=(),
+        max_length=50,
+        description="What is known of `text` beside its words, for an encoder that takes entities; no filters. "
+        "Of types that are not given, the encoder looks for entities in the text itself",
+    )
     image: ImageBytes | None = Field(default=None, description="A picture: base64 of a JPEG, PNG, WebP, … file")
     image_url: str | None = Field(default=None, max_length=2000, description="A picture by http(s) URL")
     box: Box | None = Field(default=None, description="Region of that picture: x1, y1, x2, y2 in pixels")
@@ -142,6 +160,8 @@ class SearchRequest(Model):
             raise ValueError("give image or image_url, not both")
         if self.box is not None and not self.has_picture:
             raise ValueError("box needs image or image_url")
+        if self.entities and not self.text:
+            raise ValueError("entities need text: they are read beside it; filters narrow a search without one")
         if self.graph.mode != "off" and not self.text:
             raise ValueError(f"graph mode {self.graph.mode!r} needs text: entities are found in it")
         if not (self.text or self.has_picture or self.like) and self.filters.empty:

@@ -10,6 +10,7 @@ from api.around import LIST, Around, look_around, narrow, widen
 from api.clock import Clock
 from api.entity_space import EntitySpace, graph_encoder
 from api.fusion import Fused, Ranked, fuse
+from api.given import given_entities, unknown
 from api.lists import VectorList, matches, vector_lists
 from api.models import Hit, PlanReport, SearchReply, SearchRequest
 from api.planner import Plan
@@ -51,8 +52,8 @@ class Searcher:
         """The k best products inside the filters; fewer only where there are no more.
 
         Raises:
-            BadInput: k above the setting `search_max_k`, a weight for a list that this search does not make, or a
-                forced plan that would be wrong.
+            BadInput: k above the setting `search_max_k`, a weight for a list that this search does not make, a forced
+                plan that would be wrong, or entities for an encoder that takes none.
             BadFilter, BadQuery, TooLarge: see `kg.graph.resolving.select`.
             BadPicture, NotFound, TooLarge: see `api.lists.vector_lists`.
             EncoderMismatch: the checkpoint of the live generation is not the one that its vectors were made with.
@@ -79,6 +80,7 @@ class Searcher:
         generation, stale = self.live()
         with clock("encode"):
             lists = vector_lists(self.stores, request, generation, self.encoder)
+        notes += unknown(graph, given_entities(request.entities))
         words = " ".join(query_words(request.text))
         widened = request.graph.mode == "widen" and bool(seen.found)
         names = [*lists, *(["lexical"] if words else ()), *([LIST] if widened else ())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -11,7 +11,9 @@ from kg.graph.cypher.feed import FEED_PRODUCTS, FEED_REMOVED, FEED_STALE, REVISI
 from kg.graph.driver import Graph
 from kg.records import Box, caption
 
-__all__ = ["Change", "Instance", "changes", "stale"]
+__all__ = ["Change", "Instance", "Stated", "changes", "stale", "stated"]
+
+Stated = tuple[tuple[str, str], ...]  # (type, value) of entities that fields name, as their keys have them
 
 WINDOW = 4  # revisions looked at for each change wanted; numbers are missing where a product changed again
 
@@ -34,6 +36,7 @@ class Change:
     revision: int
     removed: bool = False
     text: str = ""
+    stated: Stated = ()
     fields: dict[str, Any] = field(default_factory=dict)  # those of kg.vectors.schema that tell of the product
     instances: tuple[Instance, ...] = ()  # by id
 
@@ -58,6 +61,17 @@ def stale(graph: Graph, after: int) -> int:
     return int(graph.read(FEED_STALE, after=after)[0]["stale"])
 
 
+def stated(row: Mapping[str, Any]) -> Stated:
+    """Brand, every level of the category, and the attributes that a field names, in one order; what only the caption
+    mentions is not among them.
+
+    Args:
+        row: `brand` (key or None), `categories` and `stated` (keys).
+    """
+    keys = [row["brand"] or "", *sorted(row["categories"]), *sorted(key for key in row["stated"] if key)]
+    return tuple((kind, value) for kind, _, value in (key.partition(":") for key in keys) if value)
+
+
 def _product(row: dict[str, Any]) -> Change:
     price, updated = row["price"], row["updated_at"]
     fields = {
@@ -72,7 +86,8 @@ def _product(row: dict[str, Any]) -> Change:
         "revision": row["revision"],
     }
     text = caption(row["title"], row["description"])
-    return Change(row["id"], row["revision"], text=text, fields=fields, instances=_instances(row["instances"]))
+    instances = _instances(row["instances"])
+    return Change(row["id"], row["revision"], text=text, stated=stated(row), fields=fields, instances=instances)
 
 
 def _instances(maps: Sequence[dict[str, Any]]) -> tuple[Instance, ...]:

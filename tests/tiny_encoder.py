@@ -1,6 +1,7 @@
 """A small but real encoder: coarse colours of a picture and hashed words of a text, both projected to 64 dimensions.
 
-With `detector` it also finds products: whatever differs from a plain background, each piece for itself.
+With `detector` it also finds products: whatever differs from a plain background, each piece for itself. With `entities`
+it reads them beside a text, each as one word more.
 
 Its checkpoint is a folder like any other; `config.json` names this module, so the worker process loads it by itself.
 """
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from encoders.protocol import Regions
+from encoders.protocol import Entities, Regions
+from kg.records import entity_key
 
 __all__ = ["TinyEncoder", "load_encoder", "write_tiny"]
 
@@ -31,30 +33,36 @@ PLAIN = 24  # levels by which a background may differ from its corner
 class TinyEncoder:
     """`seconds` is what every forward pass takes at least, so that a test can interrupt one."""
 
-    def __init__(self, *, seed: int = 7, dim: int = 64, seconds: float = 0, detector: bool = False) -> None:
-        self.seed, self.dim, self.seconds, self.name = seed, dim, seconds, "tiny"
+    def __init__(
+        self, *, seed: int = 7, dim: int = 64, seconds: float = 0, detector: bool = False, entities: bool = False
+    ) -> None:
+        self.seed, self.dim, self.seconds, self.name, self.takes_entities = seed, dim, seconds, "tiny", entities
         self.detector = "difference from the background" if detector else None
         random = np.random.default_rng(seed)
         self._colours = random.standard_normal((SIDE * SIDE * 3, dim)).astype(np.float32)
         self._words = random.standard_normal((WORDS, dim)).astype(np.float32)
         weights = self._colours.tobytes() + self._words.tobytes()
-        self.fingerprint = hashlib.sha256(weights + (self.detector or "").encode()).hexdigest()
+        more = (self.detector or "") + ("entities" if entities else "")
+        self.fingerprint = hashlib.sha256(weights + more.encode()).hexdigest()
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         time.sleep(self.seconds)
         small = [np.asarray(image.convert("RGB").resize((SIDE, SIDE)), np.float32).ravel() / 255 for image in images]
         return _unit(np.asarray(small, np.float32).reshape(len(images), -1) @ self._colours)
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], entities: Sequence[Entities] | None = None) -> NDArray[np.float32]:
         time.sleep(self.seconds)
+        assert entities is None or self.takes_entities
         counts = np.zeros((len(texts), WORDS), np.float32)
-        for row, text in zip(counts, texts, strict=True):
-            for word in text.lower().split():
+        for row, text, given in zip(counts, texts, entities or [()] * len(texts), strict=True):
+            for word in [*text.lower().split(), *(entity_key(*one) for one in given)]:
                 row[zlib.crc32(word.encode()) % WORDS] += 1
         return _unit(counts @ self._words)
 
-    def encode_items(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
-        return _unit(self.encode_images(images) + self.encode_texts(texts))
+    def encode_items(
+        self, images: Sequence[Image], texts: Sequence[str], entities: Sequence[Entities] | None = None
+    ) -> NDArray[np.float32]:
+        return _unit(self.encode_images(images) + self.encode_texts(texts, entities))
 
     def propose(self, images: Sequence[Image], *, limit: int = 36) -> list[Regions]:
         """The pieces that differ from the first corner; the root of their share of the picture is their score."""
@@ -70,7 +78,8 @@ class TinyEncoder:
         ]
 
     def save_pretrained(self, folder: Path) -> None:
-        write_tiny(folder, seed=self.seed, dim=self.dim, seconds=self.seconds, detector=bool(self.detector))
+        values = {"seed": self.seed, "dim": self.dim, "seconds": self.seconds, "entities": self.takes_entities}
+        write_tiny(folder, detector=bool(self.detector), **values)
 
 
 def write_tiny(folder: Path, **values: Any) -> Path:

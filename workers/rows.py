@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from encoders.protocol import Encoder, RegionEncoder, Regions, region_encoder
+from encoders.protocol import Encoder, RegionEncoder, Regions, entity_encoder, region_encoder, takes_entities
 from kg.errors import BadVector
 from kg.feed import Change, Instance
 from kg.regions import PixelBox, pixel_box, region_id
@@ -65,7 +65,8 @@ def region_rule(encoder: Encoder, limit: int, score: float) -> RegionRule | None
 
 
 def rows_of(items: Sequence[Item], encoder: Encoder, regions: RegionRule | None, stages: Stages) -> list[Row]:
-    """The rows of a batch of items, all of one kind; those of pictures are decoded.
+    """The rows of a batch of items, all of one kind; those of pictures are decoded. An encoder that takes entities
+    reads beside each text what the product's fields state.
 
     Raises:
         BadVector: the detector gave regions that lie outside of their picture.
@@ -75,10 +76,14 @@ def rows_of(items: Sequence[Item], encoder: Encoder, regions: RegionRule | None,
     if items[0].kind == "image" and regions is not None:
         return _with_regions(items, images, regions, stages)
     with stages("encode"):
-        if items[0].kind == "text":
-            matrix = encoder.encode_texts(texts)
-        elif items[0].kind == "image":
+        if items[0].kind == "image":
             matrix = encoder.encode_images(images)
+        elif takes_entities(encoder):
+            reader, stated = entity_encoder(encoder), [item.change.stated for item in items]
+            text_alone = items[0].kind == "text"
+            matrix = reader.encode_texts(texts, stated) if text_alone else reader.encode_items(images, texts, stated)
+        elif items[0].kind == "text":
+            matrix = encoder.encode_texts(texts)
         else:
             matrix = encoder.encode_items(images, texts)
     return [_row(item, item.instance.id, vector) for item, vector in zip(items, matrix, strict=True)]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli import admin, catalogue, demo, instances, jobs, models, offers, recommend, search, serve
+from api.cli import admin, catalogue, confounding, demo, instances, jobs, models, offers, recommend, search, serve
 from api.cli.common import fail
 from kg.errors import SkugraphError
 
@@ -46,6 +46,7 @@ app.command()(models.train)
 app.command()(jobs.embed)
 app.command()(jobs.relate)
 app.command()(jobs.gnn)
+app.command()(confounding.confounding)
 app.command()(search.search)
 app.command()(instances.instances)
 app.command()(recommend.recommend)

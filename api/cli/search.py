@@ -27,6 +27,14 @@ from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, tab
 __all__ = ["cypher", "search"]
 
 Many = list[str] | None
+GivenOption = Annotated[
+    Many,
+    typer.Option(
+        "--given",
+        metavar="TYPE:VALUE",
+        help="Known of the text beside its words (`brand:diesel`), for an encoder that takes entities; no filter",
+    ),
+]
 StepsOption = Annotated[
     int | None, typer.Option("--hops", help="How far from --near or from what --graph finds, in edges (default 1)")
 ]
@@ -34,6 +42,7 @@ StepsOption = Annotated[
 
 def search(
     text: Annotated[str, typer.Argument(help="What it says")] = "",
+    known: GivenOption = None,
     image: ImageOption = None,
     like: Annotated[str | None, typer.Option("--like", metavar="PRODUCT_ID", help="An example product")] = None,
     brand: BrandOption = None,
@@ -56,6 +65,8 @@ def search(
 
     Example: `skugraph search "glass bottle" --image photo.jpg --near colour:green --max-price 20`
 
+    With an encoder that takes entities: `skugraph search "diesel slim jeans" --given brand:diesel`
+
     With the entity graph: `skugraph search "green glass bottle" --graph widen --hops 1 --min-weight 0.5 --explain`
     """
     from api.client import ask_search
@@ -68,6 +79,8 @@ def search(
         "min_price": min_price, "max_price": max_price, "seller": seller, "cypher": cypher,
     }  # fmt: skip
     fields: dict[str, Any] = {"text": text, "like": like, "k": k, "explain": explain, "filters": given(filters)}
+    if known:
+        fields["entities"] = [_entity(one) for one in known]
     if graph is not None:
         fields["graph"] = given({"mode": graph, **steps})
     if image is not None:
@@ -125,6 +138,15 @@ def cypher(
             say(f"only the first {len(answer.rows)} rows; --max-rows asks for more", style="yellow")
 
     emit(document, as_json, page)
+
+
+def _entity(text: str) -> dict[str, str]:
+    from kg.errors import BadInput
+
+    kind, colon, value = text.partition(":")
+    if not (kind.strip() and colon and value.strip()):
+        raise BadInput(f"--given {text!r}: give it as type:value, such as brand:diesel")
+    return {"type": kind, "value": value}
 
 
 def _param(text: str) -> tuple[str, Any]:

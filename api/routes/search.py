@@ -27,6 +27,10 @@ EXAMPLES = {
         "summary": "By words, inside a part of the graph",
         "value": {"text": "shampoo", "filters": {"category": "Beauty", "max_price": 20}},
     },
+    "words and what is known of them": {
+        "summary": "By words, with entities for an encoder that takes them",
+        "value": {"text": "diesel slim jeans", "entities": [{"type": "brand", "value": "Diesel"}]},
+    },
     "like": {"summary": "What looks and reads like a product", "value": {"like": "sku-1", "k": 5}},
     "neighbourhood": {
         "summary": "Around an entity, over SIMILAR_TO",

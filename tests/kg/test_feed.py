@@ -20,6 +20,12 @@ def test_a_change_carries_all_that_is_kept_beside_the_vectors(graph: Graph, tmp_
         id="p1",
         revision=1,
         text="Pillar candle",
+        stated=(
+            ("brand", "aurora"),
+            ("category", "home"),
+            ("category", "home > candles"),
+            ("colour", "ivory"),
+        ),
         fields={
             "product_id": "p1",
             "brand": "brand:aurora",
@@ -37,6 +43,18 @@ def test_a_change_carries_all_that_is_kept_beside_the_vectors(graph: Graph, tmp_
             Instance("p1#txt", "text"),
         ),
     )
+
+
+def test_what_only_a_caption_mentions_is_not_stated(graph: Graph) -> None:
+    put(graph, "p1", colour="ivory")
+    graph.write(
+        "MATCH (p:Product {id: 'p1'}) CREATE (p)-[:HAS_ENTITY {source: 'caption'}]->(:Entity {key: 'phrase:tall'})"
+    )
+    put(graph, "p2")
+    first, second = changes(graph, 0, 10)
+    assert first.fields["entities"] == ["colour:ivory", "phrase:tall"]
+    assert first.stated[3:] == (("colour", "ivory"),)
+    assert [kind for kind, _ in second.stated] == ["brand", "category", "category"]
 
 
 def test_changes_come_in_order_in_chunks_and_only_once(graph: Graph) -> None:

@@ -76,6 +76,18 @@ RETURN p.id AS id, p.identity AS identity, p.title AS title, p.description AS de
 ORDER BY n.id
 """
 
+# One row a product, streamed: id, brand (key or null), categories (keys, with all above), stated (keys of the other
+# entities that a field names).
+TRAINING_ENTITIES = """
+MATCH (p:Product)
+OPTIONAL MATCH (p)-[:MADE_BY]->(b:Brand)
+WITH p, min(b.key) AS brand
+OPTIONAL MATCH (p)-[:IN_CATEGORY]->(:Category)-[:CHILD_OF*0..30]->(c:Category)
+WITH p, brand, collect(DISTINCT c.key) AS categories
+OPTIONAL MATCH (p)-[r:HAS_ENTITY]->(e:Entity) WHERE r.source = 'field'
+RETURN p.id AS id, brand, categories, collect(DISTINCT e.key) AS stated
+"""
+
 # The entity with the most neighbours over SIMILAR_TO, or no row: key, neighbours.
 BEST_CONNECTED = """
 MATCH (e:Entity)-[:SIMILAR_TO]-(o:Entity)

@@ -9,8 +9,8 @@ __all__ = ["FEED_PRODUCTS", "FEED_REMOVED", "FEED_STALE", "REVISION"]
 REVISION = "OPTIONAL MATCH (c:Counter {name: 'revision'}) RETURN coalesce(c.value, 0) AS revision"
 
 # The first $limit products changed within ($after, $until]: id, revision, title, description, seller, price,
-# updated_at, content_hash, brand (entity key or null), categories and entities (keys), instances (maps of id, kind,
-# box, uri; one map of nulls where there are none).
+# updated_at, content_hash, brand (entity key or null), categories and entities (keys), stated (those of the entities
+# that a field names), instances (maps of id, kind, box, uri; one map of nulls where there are none).
 FEED_PRODUCTS = """
 MATCH (p:Product) WHERE p.revision > $after AND p.revision <= $until
 WITH p ORDER BY p.revision LIMIT $limit
@@ -18,14 +18,15 @@ OPTIONAL MATCH (p)-[:MADE_BY]->(b:Brand)
 WITH p, min(b.key) AS brand
 OPTIONAL MATCH (p)-[:IN_CATEGORY]->(:Category)-[:CHILD_OF*0..30]->(c:Category)
 WITH p, brand, collect(DISTINCT c.key) AS categories
-OPTIONAL MATCH (p)-[:HAS_ENTITY]->(e:Entity)
-WITH p, brand, categories, collect(DISTINCT e.key) AS entities
+OPTIONAL MATCH (p)-[r:HAS_ENTITY]->(e:Entity)
+WITH p, brand, categories, collect(DISTINCT e.key) AS entities,
+     collect(DISTINCT CASE WHEN r.source = 'field' THEN e.key END) AS stated
 OPTIONAL MATCH (p)<-[:OF]-(i:Instance)
 OPTIONAL MATCH (i)-[:IN]->(m:Image)
-WITH p, brand, categories, entities, collect({id: i.id, kind: i.kind, box: i.box, uri: m.uri}) AS instances
+WITH p, brand, categories, entities, stated, collect({id: i.id, kind: i.kind, box: i.box, uri: m.uri}) AS instances
 RETURN p.id AS id, p.revision AS revision, p.title AS title, p.description AS description, p.seller AS seller,
        p.price AS price, p.updated_at AS updated_at, p.content_hash AS content_hash,
-       brand, categories, entities, instances
+       brand, categories, entities, stated, instances
 ORDER BY revision
 """
 
