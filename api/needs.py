@@ -14,7 +14,7 @@ from api.auth import Scope, is_loopback
 from api.backend import Backend
 from kg.errors import Forbidden
 
-__all__ = ["Admin", "Ingest", "Read", "UseBackend"]
+__all__ = ["Admin", "Caller", "Ingest", "Read", "UseBackend"]
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False, description="An API key"))]
 
@@ -63,6 +63,15 @@ def _split(address: str) -> SplitResult:
         return urlsplit("")
 
 
+def caller(request: Request, server: UseBackend, bearer: Bearer) -> str:
+    """Who asks, for the audit trail: the name of the key, or where keys are off the address."""
+    token = bearer.credentials if bearer else ""
+    if server.keys is not None and not hmac.compare_digest(token.encode(), server.token.encode()):
+        return "key " + server.keys.check(token, "read")
+    return f"API at {request.client.host if request.client else 'unknown'}"
+
+
+Caller = Annotated[str, Depends(caller)]
 Read = needs("read")
 Ingest = needs("ingest")
 Admin = needs("admin")

@@ -12,6 +12,7 @@
     │   ├── NotFound                  an id, generation, job or encoder that does not exist
     │   └── TooLarge                  a request, picture or result above its limit
     ├── EncoderMismatch               a vector of one encoder meets a collection of another
+    ├── GateClosed                    a generation stays below a gate, or was not measured against it
     ├── Unauthorised                  an API key is missing or not known
     ├── Forbidden                     a known API key whose scope is too small
     ├── RateLimited                   one client asks more often than its limit
@@ -35,6 +36,7 @@ __all__ = [
     "BadVector",
     "EncoderMismatch",
     "Forbidden",
+    "GateClosed",
     "JobError",
     "MigrationError",
     "NotFound",
@@ -113,6 +115,10 @@ class TooLarge(BadInput):
 
 class EncoderMismatch(SkugraphError):
     code = "encoder-mismatch"
+
+
+class GateClosed(SkugraphError):
+    code = "gate-closed"
 
 
 class Unauthorised(SkugraphError):

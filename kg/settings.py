@@ -72,6 +72,16 @@ class Settings(BaseSettings):
     embed_region_score: float = Field(0.3, ge=0, le=1, description="Smallest score of such a region")
     feature_cache_gb: float = Field(8, ge=0, description="Room for cached backbone features; 0 turns the cache off")
 
+    # generations
+    reembed_max_seconds: float | None = Field(None, gt=0, description="Longer re-embeddings are refused")
+    reembed_max_bytes: int | None = Field(None, gt=0, description="Re-embeddings that need more room are refused")
+    embed_max_rate: float = Field(0, ge=0, description="Most vectors a worker makes a second; 0 for no limit")
+    embed_yield_ms: float = Field(
+        0, ge=0, description="Workers wait while the 95th percentile of searches is above this; 0: they never do"
+    )
+    generation_gates: Path | None = Field(None, description="JSON file of the gates that a promotion must pass")
+    rollback_max_stale: int = Field(10_000, ge=0, description="Most changes that a generation rolled back to may lack")
+
     # catalogue
     batch_rows: int = Field(1000, ge=1, le=2000, description="Rows in one graph transaction")
     picture_max_mb: float = Field(20, gt=0, description="Largest picture file")

@@ -10,7 +10,20 @@ from typing import Annotated
 
 import typer
 
-from api.cli import admin, catalogue, confounding, demo, instances, jobs, models, offers, recommend, search, serve
+from api.cli import (
+    admin,
+    catalogue,
+    confounding,
+    demo,
+    generations,
+    instances,
+    jobs,
+    models,
+    offers,
+    recommend,
+    search,
+    serve,
+)
 from api.cli.common import fail
 from kg.errors import SkugraphError
 
@@ -55,8 +68,10 @@ app.command()(offers.calibrate_offers)
 app.command()(search.cypher)
 app.command("eval")(models.evaluate)
 app.command()(jobs.jobs)
-app.command()(jobs.generations)
-app.command()(jobs.promote)
+app.add_typer(generations.generations, name="generations")
+app.command()(generations.promote)
+app.command()(generations.rollback)
+app.command()(generations.retire)
 app.command()(admin.doctor)
 app.command()(admin.migrate)
 app.add_typer(admin.keys, name="keys")

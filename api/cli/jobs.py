@@ -1,4 +1,4 @@
-"""Work of the workers: embed, relate, gnn, jobs, generations, promote."""
+"""Work of the workers: embed, relate, gnn, jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kg.stores import Stores
     from workers.jobs import Job
 
-__all__ = ["embed", "generations", "gnn", "jobs", "promote", "relate", "run_job"]
+__all__ = ["embed", "finish", "gnn", "jobs", "relate", "run_job"]
 
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its end, or only put it in the queue")]
 
@@ -52,7 +52,7 @@ def _worker_at_hand(settings: Settings) -> Iterator[None]:
         stop(process)
 
 
-def _finish(stores: Stores, job: Job, *, wait: bool, as_json: bool) -> None:
+def finish(stores: Stores, job: Job, *, wait: bool, as_json: bool) -> None:
     if wait:
         job = run_job(stores, job, quiet=as_json)
     emit(job.json(), as_json, lambda: say(_line(job)))
@@ -87,7 +87,7 @@ def embed(
     from workers.jobs import submit_embed
 
     with open_stores(open_settings(home, filled=True)) as stores:
-        _finish(stores, submit_embed(stores, encoder), wait=wait, as_json=as_json)
+        finish(stores, submit_embed(stores, encoder), wait=wait, as_json=as_json)
 
 
 def relate(wait: WaitOption = True, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -188,29 +188,3 @@ def jobs(
     rows: list[tuple[Any, ...]] = [(j.id, j.state, j.done, j.total, round(j.rate, 1), j.error) for j in found]
     head = ("job", "state", "done", "total", "a second", "error")
     emit([job.json() for job in found], as_json, lambda: table(head, rows))
-
-
-def generations(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """The vectors of each encoder: state, dimension, kinds, and how many changes they lack."""
-    from kg.stores import open_stores
-    from kg.vectors import generations as chain
-
-    with open_stores(open_settings(home, filled=True)) as stores:
-        found = [generation.json() | {"stale": chain.stale(stores, generation)} for generation in chain.listing(stores)]
-    names = ("id", "state", "encoder", "dim", "kinds", "stale", "created_at")
-    rows = [tuple(", ".join(row[n]) if n == "kinds" else row[n] for n in names) for row in found]
-    emit(found, as_json, lambda: table(names, rows))
-
-
-def promote(
-    id: Annotated[str, typer.Argument(help="As `skugraph generations` shows it")],
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Let searches use a generation from now on: one atomic flip, nothing is embedded anew."""
-    from kg.stores import open_stores
-    from kg.vectors import generations as chain
-
-    with open_stores(open_settings(home, filled=True)) as stores:
-        promoted = chain.promote(stores, id)
-    emit(promoted.json(), as_json, lambda: say(f"{promoted.id} is live"))

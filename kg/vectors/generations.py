@@ -1,23 +1,39 @@
 """Generations: the vectors of one encoder, one collection for each kind, and the alias that makes one of them live.
 
-Which one is live is what the alias in the vector store says; the state in the graph follows it.
+Which one is live is what the alias in the vector store says; the state in the graph follows it. How one takes the place
+of another is in `kg.vectors.switching`.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kg import feed
-from kg.errors import BadInput, EncoderMismatch, NotFound
-from kg.graph.cypher.generations import GENERATION, GENERATION_LIVE, GENERATION_REGISTER, GENERATIONS
+from kg.errors import EncoderMismatch, NotFound
+from kg.graph.cypher.generations import GENERATION, GENERATION_REGISTER, GENERATIONS
 from kg.records import content_hash
 from kg.settings import InstanceKind
 from kg.stores import Stores
+from kg.vectors.states import State, restart
 
-__all__ = ["Generation", "alias", "collection", "get", "listing", "live", "promote", "register", "stale"]
+__all__ = [
+    "Generation",
+    "alias",
+    "check_encoder",
+    "collection",
+    "generation_id",
+    "get",
+    "listing",
+    "live",
+    "live_id",
+    "noted",
+    "register",
+    "stale",
+]
 
 
 @dataclass(frozen=True)
@@ -28,9 +44,12 @@ class Generation:
         fingerprint: of the encoder; equal fingerprints give equal vectors.
         encoder_path: folder of the checkpoint, as last given.
         kinds: vector kinds, each with a collection; the first is the one the alias points at.
-        state: building (first back-fill), shadow (complete, not searched), live, retired.
+        state: building (first back-fill), shadow (complete, not searched), live, retired (its collections are gone).
         cursor: revision up to which the catalogue is embedded.
         regions: how the rows of regions were chosen, in the worker's words; empty where pictures have none.
+        previous: of the one that it replaced when it became live; empty after a rollback.
+        live_since: when it last became live, ISO; empty where it never was.
+        evaluation: what its last evaluation found, JSON; empty before.
     """
 
     id: str
@@ -39,17 +58,20 @@ class Generation:
     encoder_path: str
     dim: int
     kinds: tuple[InstanceKind, ...]
-    state: Literal["building", "shadow", "live", "retired"]
+    state: State
     cursor: int
     created_at: str
     regions: str = ""
+    previous: str = ""
+    live_since: str = ""
+    evaluation: str = ""
 
     def collections(self, prefix: str) -> dict[str, str]:
         """Kind → name of its collection."""
         return {kind: collection(prefix, self.id, kind) for kind in self.kinds}
 
     def json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"evaluation": json.loads(self.evaluation) if self.evaluation else None}
 
 
 def collection(prefix: str, generation: str, kind: str) -> str:
@@ -58,6 +80,22 @@ def collection(prefix: str, generation: str, kind: str) -> str:
 
 def alias(prefix: str) -> str:
     return f"{prefix}_live"
+
+
+def check_encoder(generation: Generation, name: str, fingerprint: str) -> None:
+    """Before anything embedded with that encoder meets the vectors of this generation.
+
+    Raises:
+        EncoderMismatch: it is not the encoder that made them; the message names both.
+    """
+    if fingerprint != generation.fingerprint:
+        raise EncoderMismatch(
+            f"encoder {name} with fingerprint {fingerprint} cannot be compared with generation {generation.id}, which "
+            f"was embedded with {generation.encoder}, fingerprint {generation.fingerprint}, from "
+            f"{generation.encoder_path}",
+            hint="put that checkpoint back, or `skugraph reembed --encoder DIR` with the other one",
+            generation=generation.id,
+        )
 
 
 def register(
@@ -70,7 +108,8 @@ def register(
     kinds: tuple[InstanceKind, ...],
     regions: str = "",
 ) -> Generation:
-    """The generation of this encoder, its collections made; a known fingerprint gives the one that exists.
+    """The generation of this encoder, its collections made; a known fingerprint gives the one that exists, and one that
+    was retired begins anew.
 
     `regions` identifies a generation as the fingerprint does: rows of regions chosen otherwise never mix.
 
@@ -78,10 +117,9 @@ def register(
         EncoderMismatch: the same fingerprint was registered with another dimension.
         BadVector: a collection of that name has another dimension.
     """
-    identity = content_hash([fingerprint, regions]) if regions else fingerprint
     [row] = stores.graph.write(
         GENERATION_REGISTER,
-        id=f"g{identity[:10]}",
+        id=generation_id(fingerprint, regions),
         encoder=encoder,
         fingerprint=fingerprint,
         encoder_path=str(encoder_path),
@@ -96,16 +134,30 @@ def register(
             f"generation {generation.id} belongs to encoder {generation.fingerprint} with {generation.dim} dimensions, "
             f"not to {fingerprint} with {dim}"
         )
+    if generation.state == "retired":
+        restart(stores.graph, generation.id, "retired")
+        generation = get(stores, generation.id)
     for name in generation.collections(stores.vectors.prefix).values():
         stores.vectors.create(name, dim)
     return generation
 
 
+def generation_id(fingerprint: str, regions: str = "") -> str:
+    """What the generation of this encoder, and of regions chosen so, is or would be called."""
+    return f"g{(content_hash([fingerprint, regions]) if regions else fingerprint)[:10]}"
+
+
 def live(stores: Stores) -> Generation | None:
     """The generation that searches use, None before the first is complete."""
-    generation = _live_id(stores)
+    generation = live_id(stores)
     found = stores.graph.read(GENERATION, id=generation) if generation else []
     return replace(_generation(found[0]["g"]), state="live") if found else None
+
+
+def live_id(stores: Stores) -> str:
+    """Id of the generation that the alias points at, empty where there is no alias."""
+    target = stores.vectors.alias_target(alias(stores.vectors.prefix))
+    return target.removeprefix(f"{stores.vectors.prefix}_").rpartition("_")[0] if target else ""
 
 
 def get(stores: Stores, generation: str) -> Generation:
@@ -122,38 +174,18 @@ def get(stores: Stores, generation: str) -> Generation:
 
 def listing(stores: Stores) -> list[Generation]:
     """Every generation, oldest first."""
-    now_live = _live_id(stores)
-    return [_seen(_generation(row["g"]), now_live) for row in stores.graph.read(GENERATIONS)]
+    now_live = live_id(stores)
+    return [_seen(found, now_live) for found in noted(stores)]
 
 
-def promote(stores: Stores, generation: str) -> Generation:
-    """Let searches use this generation from now on: one atomic flip of the alias, then the graph notes it.
-
-    Raises:
-        NotFound: no such id, or its collections are gone.
-        BadInput: its first back-fill is not complete.
-    """
-    chosen = get(stores, generation)
-    if chosen.state == "building":
-        raise BadInput(
-            f"generation {chosen.id} is still building: {stale(stores, chosen)} changes are not embedded",
-            hint="`skugraph jobs` shows how far it is",
-        )
-    stores.vectors.point_alias(
-        alias(stores.vectors.prefix), collection(stores.vectors.prefix, chosen.id, chosen.kinds[0])
-    )
-    stores.graph.write(GENERATION_LIVE, id=chosen.id)
-    return replace(chosen, state="live")
+def noted(stores: Stores) -> list[Generation]:
+    """Every generation as the graph has it, whatever the alias says."""
+    return [_generation(row["g"]) for row in stores.graph.read(GENERATIONS)]
 
 
 def stale(stores: Stores, generation: Generation) -> int:
     """Changes of the catalogue that the generation has not embedded yet."""
     return feed.stale(stores.graph, generation.cursor)
-
-
-def _live_id(stores: Stores) -> str:
-    target = stores.vectors.alias_target(alias(stores.vectors.prefix))
-    return target.removeprefix(f"{stores.vectors.prefix}_").rpartition("_")[0] if target else ""
 
 
 def _seen(generation: Generation, now_live: str) -> Generation:

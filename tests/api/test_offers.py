@@ -14,7 +14,7 @@ from api.offers import compare
 from encoders.data import split_of
 from kg.errors import BadInput, NotFound
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.vectors import generations, switching
 from kg.vectors.generations import Generation
 
 WRITE = """
@@ -48,7 +48,7 @@ def live(stores: Stores, vectors: dict[str, dict[str, np.ndarray]], fingerprint:
         if rows:
             stores.vectors.upsert(name, rows)
     stores.graph.write(READY, id=generation.id)
-    return generations.promote(stores, generation.id)
+    return switching.promote(stores, generation.id)
 
 
 def shop(stores: Stores, *, products: int = 60, noise: float = 0.05) -> Generation:
@@ -132,7 +132,7 @@ def test_a_threshold_belongs_to_one_generation(stores: Stores) -> None:
         f"generation {second.id} is not calibrated (there is a calibration of {first.id}: scores of other"
         in reply.notes[0]
     )
-    generations.promote(stores, first.id)
+    switching.promote(stores, first.id)
     assert compare(stores, id).calibration is not None
 
 

@@ -15,7 +15,7 @@ from kg.catalogue.pictures import Pictures
 from kg.errors import BadInput, BadPicture, EncoderMismatch, NotFound, TooLarge
 from kg.feed import changes
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.vectors import generations, switching
 from kg.vectors.generations import Generation
 from tests.shop import draw, put, remove
 from tests.tiny_encoder import TinyEncoder, write_tiny
@@ -55,7 +55,7 @@ def embed(stores: Stores, checkpoint: Path, *, regions: int = 0) -> Generation:
         regions=region_rule(encoder, regions, 0.1),
     )
     stores.graph.write(CURSOR, id=generation.id, cursor=todo.changes[-1].revision)
-    return generations.promote(stores, generation.id)
+    return switching.promote(stores, generation.id)
 
 
 @pytest.fixture

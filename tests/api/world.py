@@ -14,7 +14,7 @@ from api.fusion import Ranked, ordered
 from kg.feed import changes
 from kg.filters import Filters
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.vectors import generations, switching
 from kg.vectors.generations import Generation
 
 DIM = 8
@@ -181,7 +181,7 @@ def build(stores: Stores, *, seed: int, products: int) -> World:
     ]
     stores.vectors.upsert(generation.collections(stores.vectors.prefix)["image"], rows)
     stores.graph.write(CURSOR, id=generation.id, cursor=products)
-    return World(items, generations.promote(stores, generation.id))
+    return World(items, switching.promote(stores, generation.id))
 
 
 def _write_graph(stores: Stores, items: list[Item]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from kg.errors import NotFound
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.vectors import generations, switching
 from kg.vectors.client import Fetched
 from kg.vectors.generations import Generation
 from tests.shop import draw, put, remove
@@ -128,7 +128,7 @@ def test_a_second_encoder_stays_in_the_shadow(stores: Stores, checkpoint: Path, 
     first = run(stores, checkpoint).generation
     second = run(stores, write_tiny(tmp_path / "other", seed=8, dim=32)).generation
     assert {g.id: g.state for g in generations.listing(stores)} == {first: "live", second: "shadow"}
-    generations.promote(stores, second)
+    switching.promote(stores, second)
     assert contents(stores, "text")["p1#txt"].shape == (32,)
 
 

@@ -13,7 +13,7 @@ from kg.graph.driver import Tx
 from kg.graph.edges import counts
 from kg.home import Home
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.vectors import generations, switching
 from workers import related
 from workers.jobs import Job, cancel, get_job, pause, resume, submit_relate
 from workers.tasks import relate, step
@@ -145,7 +145,7 @@ def test_entities_whose_products_look_alike(stores: Stores) -> None:
     ]
     stores.vectors.upsert(collection, rows)
     stores.graph.write("MATCH (g:Generation {id: $id}) SET g.state = 'shadow'", id=live.id)
-    generations.promote(stores, live.id)
+    switching.promote(stores, live.id)
     assert run(stores).state == "done"
     [edge] = edges(stores, "visual")
     assert edge[:2] == ("a:sphere", "b:ball"), "what is too rare, and what all products have, look like nothing"

@@ -145,7 +145,7 @@ def finish(stores: Stores, job: Job, generation: Generation) -> None:
     """A generation that is complete for the first time is a shadow, or live where none is yet."""
     stores.graph.write(GENERATION_STATE, id=generation.id, before="building", after="shadow", now=time.time())
     if generations.live(stores) is None:
-        generations.promote(stores, generation.id)
+        switching.promote(stores, generation.id)
     move(stores, job.id, ["running"], "done")
 
 

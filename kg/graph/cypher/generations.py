@@ -1,13 +1,19 @@
-"""Statements of the generations: which encoder's vectors there are, and how far each has come."""
+"""Statements of the generations: which encoder's vectors there are, how far each has come, and who changed which of
+them is live."""
 
 from __future__ import annotations
 
 __all__ = [
+    "EVENTS",
+    "EVENT_ADD",
     "GENERATION",
     "GENERATIONS",
     "GENERATION_ADVANCE",
+    "GENERATION_EVALUATED",
+    "GENERATION_JOBS",
     "GENERATION_LIVE",
     "GENERATION_REGISTER",
+    "GENERATION_RESTART",
     "GENERATION_STATE",
 ]
 
@@ -45,8 +51,39 @@ SET g.state = $after
 RETURN g.state AS state
 """
 
-# Writes down that $id is live and no other is; nothing returned. (What decides is the alias in the vector store.)
+# Sets the state to building and the cursor to 0 if the state is $before: one row if it was. What was measured and which
+# generation it replaced are of another life.
+GENERATION_RESTART = """
+MATCH (g:Generation {id: $id})
+SET g.touched_at = $now
+WITH g WHERE g.state = $before
+SET g.state = 'building', g.cursor = 0, g.previous = '', g.evaluation = ''
+RETURN g.state AS state
+"""
+
+# Writes down that $id is live since $now, in the place of $previous, and no other is; nothing returned. (What decides
+# is the alias in the vector store.)
 GENERATION_LIVE = """
 MATCH (g:Generation) WHERE g.id = $id OR g.state = 'live'
-SET g.state = CASE WHEN g.id = $id THEN 'live' ELSE 'shadow' END
+SET g.previous = CASE WHEN g.id = $id THEN $previous ELSE g.previous END,
+    g.live_since = CASE WHEN g.id = $id THEN $now ELSE g.live_since END,
+    g.state = CASE WHEN g.id = $id THEN 'live' ELSE 'shadow' END
+"""
+
+# Keeps what an evaluation found (JSON); nothing returned.
+GENERATION_EVALUATED = "MATCH (g:Generation {id: $id}) SET g.evaluation = $evaluation"
+
+# Jobs that are not over and fill or judge the generation: id, kind, state.
+GENERATION_JOBS = """
+MATCH (j:Job) WHERE j.state IN $states AND (j.generation = $id OR j.target = $id)
+RETURN j.id AS id, j.kind AS kind, j.state AS state ORDER BY id
+"""
+
+# Adds to the audit trail, once; nothing returned.
+EVENT_ADD = "MERGE (e:Event {id: $id}) SET e += $values"
+
+# The latest $limit events of one generation (of all: ''), newest first: e.
+EVENTS = """
+MATCH (e:Event) WHERE $generation = '' OR e.generation = $generation
+RETURN properties(e) AS e ORDER BY e.at DESC, e.id LIMIT $limit
 """

@@ -5,7 +5,7 @@ import pytest
 from kg.errors import BadInput, EncoderMismatch, NotFound
 from kg.graph.cypher.generations import GENERATION_ADVANCE, GENERATION_STATE
 from kg.stores import Stores
-from kg.vectors import generations
+from kg.vectors import generations, switching
 from tests.shop import put
 
 PRINT = "0123456789abcdef"
@@ -45,21 +45,21 @@ def test_promote_flips_what_is_live(stores: Stores) -> None:
     assert generations.live(stores) is None
     first, second = register(stores).id, register(stores, "fedcba9876543210").id
     with pytest.raises(BadInput, match="still building"):
-        generations.promote(stores, first)
+        switching.promote(stores, first)
     for name in (first, second):
         complete(stores, name)
-        assert generations.promote(stores, name).state == "live"
+        assert switching.promote(stores, name).state == "live"
         assert generations.live(stores) == generations.get(stores, name)
     assert {g.id: g.state for g in generations.listing(stores)} == {first: "shadow", second: "live"}
     with pytest.raises(NotFound, match="gnope"):
-        generations.promote(stores, "gnope")
+        switching.promote(stores, "gnope")
 
 
 def test_the_alias_decides_even_where_the_graph_was_not_told(stores: Stores) -> None:
     first, second = register(stores).id, register(stores, "fedcba9876543210").id
     for name in (first, second):
         complete(stores, name)
-    generations.promote(stores, first)
+    switching.promote(stores, first)
     stores.vectors.point_alias("skugraph_live", f"skugraph_{second}_image")
     live = generations.live(stores)
     assert live is not None

@@ -1,0 +1,239 @@
+"""How one generation takes the place of another: promote, roll back, retire, and repair after a crash in between.
+
+The alias in the vector store is the truth. It is flipped first, in one atomic step, and the graph notes it after; a
+process that dies between the two leaves the graph behind, and `settle` (at the start of the API and of every worker, in
+each of these commands and in the audit) makes it follow. One lock in the graph keeps them apart, so that of two
+promotions at once the second finds that another generation is live than it was to replace, and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from kg.errors import BadInput, GateClosed, JobError
+from kg.gates import Gates, load_gates, standing
+from kg.graph.cypher.generations import GENERATION_JOBS, GENERATION_LIVE
+from kg.graph.driver import Tx
+from kg.graph.locks import Held, held
+from kg.stores import Stores
+from kg.vectors.events import Event, note
+from kg.vectors.generations import Generation, alias, collection, get, listing, live, live_id, noted, stale
+from kg.vectors.states import check, move
+
+__all__ = ["missing_collections", "promote", "retire", "rollback", "settle"]
+
+LOCK = "generations"
+
+
+def promote(
+    stores: Stores,
+    generation: str,
+    *,
+    by: str = "",
+    reason: str = "",
+    force: bool = False,
+    replacing: str | None = None,
+) -> Generation:
+    """Let searches use this generation from now on: one atomic flip of the alias, then the graph notes it.
+
+    Args:
+        stores: both.
+        generation: its id; one that is live already is left alone.
+        by: who wants it, for the audit trail.
+        reason: why.
+        force: also below its gates, or without an evaluation; takes a reason.
+        replacing: the generation that is live in the eyes of who asks; None for the one that is live now.
+
+    Raises:
+        NotFound: no such id, or its collections are gone.
+        BadInput: its first back-fill is not complete, or force without a reason.
+        GateClosed: gates are set, and it was not evaluated against the live generation, or stays below one of them.
+        JobError: another promotion came first.
+    """
+    before = live_id(stores) if replacing is None else replacing
+    if force:
+        _reasoned("force", reason)
+    with _alone(stores) as lock:
+        chosen, old = get(stores, generation), live(stores)
+        if chosen.state == "live":
+            return chosen
+        if (old.id if old else "") != before:
+            raise JobError(
+                f"generation {chosen.id} was to replace {before or 'none'}, but {old.id if old else 'none'} is live by "
+                "now: another promotion came first",
+                hint="`skugraph generations` shows what there is",
+            )
+        if chosen.state == "building":
+            raise BadInput(
+                f"generation {chosen.id} is still building: {stale(stores, chosen)} changes are not embedded",
+                hint="`skugraph jobs` shows how far it is",
+            )
+        check(chosen.id, chosen.state, "live")
+        closed = _closed(stores, chosen, old)
+        if closed and not force:
+            raise GateClosed(
+                f"generation {chosen.id} is not promoted: {closed}",
+                hint="`skugraph evaluate` measures it; `--force --reason TEXT` promotes it all the same",
+                generation=chosen.id,
+            )
+        figures = _figures(chosen)
+        event = Event("promote", chosen.id, old.id if old else "", by, reason, forced=bool(closed), figures=figures)
+        return _flip(stores, lock, chosen, event, previous=old.id if old else "")
+
+
+def rollback(stores: Stores, *, by: str = "", reason: str = "") -> Generation:
+    """Let searches use the generation that was live before the present one; once, then there is nothing to go back to.
+
+    Raises:
+        JobError: none was live before; it is gone; or it lacks changes that cannot be caught up with, because its
+            checkpoint is gone or they are more than `rollback_max_stale`.
+    """
+    with _alone(stores) as lock:
+        now = live(stores)
+        if now is None or not now.previous:
+            raise JobError("there is no generation to roll back to", hint="`skugraph promote ID` names one")
+        known = {one.id: one for one in listing(stores)}
+        old = known.get(now.previous)
+        if old is None or old.state == "retired":
+            state = "unknown" if old is None else old.state
+            raise JobError(f"generation {now.previous}, live before {now.id}, is {state}: there is no way back to it")
+        if gone := missing_collections(stores, old):
+            raise JobError(f"generation {old.id}, live before {now.id}, has lost its collections {', '.join(gone)}")
+        check(old.id, old.state, "live")
+        behind, most = stale(stores, old), stores.settings.rollback_max_stale
+        if behind > most:
+            raise JobError(
+                f"generation {old.id} lacks {behind:,} changes; a rollback takes at most {most:,} (rollback_max_stale)",
+                hint="`skugraph embed` catches up with them",
+            )
+        if behind and not Path(old.encoder_path).is_dir():
+            raise JobError(
+                f"generation {old.id} lacks {behind:,} changes, and its checkpoint {old.encoder_path} is gone: it "
+                "could never catch up",
+                hint="put the checkpoint back",
+            )
+        return _flip(stores, lock, old, Event("rollback", old.id, now.id, by, reason), previous="")
+
+
+def retire(stores: Stores, generation: str, *, by: str = "", reason: str = "", force: bool = False) -> Generation:
+    """Drop the collections of a generation; what the graph knows of it stays. One that is retired stays so.
+
+    Raises:
+        NotFound: no such id.
+        BadInput: it is live; it is what a rollback would go back to, without `force`; or force without a reason.
+        JobError: a job is filling it.
+    """
+    if force:
+        _reasoned("force", reason)
+    with _alone(stores) as lock:
+        chosen, now = get(stores, generation), live(stores)
+        if chosen.state == "live":
+            raise BadInput(f"generation {chosen.id} is live: it cannot be retired", hint="promote another first")
+        guarded = now is not None and now.previous == chosen.id
+        if guarded and not force:
+            raise BadInput(
+                f"generation {chosen.id} is what a rollback goes back to",
+                hint="`--force --reason TEXT` retires it, and then there is no way back",
+            )
+        open_jobs = stores.graph.read(GENERATION_JOBS, id=chosen.id, states=["queued", "running", "paused"])
+        if open_jobs:
+            raise JobError(
+                f"job {open_jobs[0]['id']} is {open_jobs[0]['state']} on generation {chosen.id}",
+                hint=f"`skugraph jobs {open_jobs[0]['id']} --cancel`",
+            )
+        if chosen.state != "retired":
+            event = Event("retire", chosen.id, by=by, reason=reason, forced=guarded)
+            before = chosen.state
+
+            def work(tx: Tx) -> bool:
+                if moved := move(tx, chosen.id, before, "retired"):
+                    note(tx, event)
+                return moved
+
+            lock.check()
+            if not stores.graph.transaction(work):
+                raise JobError(f"generation {chosen.id} is not {before} any more: it changed meanwhile")
+        for name in chosen.collections(stores.vectors.prefix).values():
+            stores.vectors.drop(name)
+        return get(stores, generation)
+
+
+def settle(stores: Stores) -> bool:
+    """Let the graph follow the alias, where a crash came between the two; whether it had to."""
+    if not _unsettled(stores):
+        return False
+    with _alone(stores, settled=False):
+        return _settle(stores)
+
+
+def missing_collections(stores: Stores, generation: Generation) -> list[str]:
+    """Those of its collections that the vector store does not have."""
+    there = set(stores.vectors.collections())
+    return sorted(set(generation.collections(stores.vectors.prefix).values()) - there)
+
+
+@contextmanager
+def _alone(stores: Stores, *, settled: bool = True) -> Iterator[Held]:
+    with held(stores.graph, LOCK) as lock:
+        if settled:
+            _settle(stores)
+        yield lock
+
+
+def _unsettled(stores: Stores) -> Generation | None:
+    """The generation that the alias points at, if the graph does not say that it is the one that is live."""
+    now = live_id(stores)
+    found = [(one.id, one.state) for one in noted(stores)]
+    if not now or now not in dict(found) or [name for name, state in found if state == "live"] == [now]:
+        return None
+    return live(stores)
+
+
+def _settle(stores: Stores) -> bool:
+    now = _unsettled(stores)
+    if now is None:
+        return False
+    old = next((one.id for one in noted(stores) if one.state == "live"), "")
+    reason = f"the alias points at {now.id}; the graph had {old or 'none'}"
+    _note_live(stores, now.id, Event("repair", now.id, old, "skugraph", reason), previous=old)
+    return True
+
+
+def _flip(stores: Stores, lock: Held, chosen: Generation, event: Event, *, previous: str) -> Generation:
+    lock.check()
+    prefix = stores.vectors.prefix
+    stores.vectors.point_alias(alias(prefix), collection(prefix, chosen.id, chosen.kinds[0]))
+    _note_live(stores, chosen.id, event, previous=previous)
+    return get(stores, chosen.id)
+
+
+def _note_live(stores: Stores, generation: str, event: Event, *, previous: str) -> None:
+    def work(tx: Tx) -> None:
+        tx.run(GENERATION_LIVE, id=generation, previous=previous, now=event.at)
+        note(tx, event)
+
+    stores.graph.transaction(work)
+
+
+def _closed(stores: Stores, chosen: Generation, old: Generation | None) -> str:
+    """What keeps the gates shut, in words; empty where they are open, or nothing is live to be compared with."""
+    if old is None:
+        return ""
+    path = stores.settings.generation_gates
+    gates: Gates | None = load_gates(path) if path else None
+    return standing(gates, json.loads(chosen.evaluation) if chosen.evaluation else None, against=old.id)
+
+
+def _figures(chosen: Generation) -> dict[str, Any]:
+    """Of its evaluation, the part that a decision rests on."""
+    found = json.loads(chosen.evaluation) if chosen.evaluation else {}
+    return {name: found[name] for name in ("at", "against", "queries", "metrics", "passed", "failed") if name in found}
+
+
+def _reasoned(what: str, reason: str) -> None:
+    if not reason.strip():
+        raise BadInput(f"{what} takes a reason: it is written into the audit trail", field="reason")
