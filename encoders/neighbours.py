@@ -21,7 +21,8 @@ __all__ = ["EXACT", "approximate", "nearest"]
 EXACT = 20_000
 CELL = 100  # vectors of one cell, on average
 PROBED = 32  # cells looked into
-MOST = 2 * PROBED * CELL  # vectors that one is compared with: cells of equal vectors may be of any size
+MOST = 2 * PROBED * CELL  # vectors that one is compared with: cells of equal vectors may be of any size,
+SHARE = 8 * CELL  # and of another cell no more than so many: one of many equal vectors would leave the rest no room
 ROUNDS = 3  # in which the centres move to the mean of their vectors,
 SAMPLE = 16  # each of which is seen by so many
 FLAT = 256  # centres that are all compared
@@ -81,15 +82,18 @@ def _neighbourhoods(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Rows of one cell, and those they are compared with: themselves first, then the rest of the cells beside it."""
     centres = _centres(vectors, full)
-    cell = _closest(vectors, full, centres)
+    # Of centres that are equal one has all the vectors; the others must not stand in the way of cells further off.
+    taken, cell = np.unique(_closest(vectors, full, centres), return_inverse=True)
+    centres = centres[taken]
     order = np.argsort(cell, kind="stable")
     cells = np.split(full[order], np.searchsorted(cell[order], np.arange(1, len(centres))))
     beside = nearest(centres, min(PROBED, len(centres)) - 1)[0]
     for own, others in zip(cells, beside, strict=True):
-        rest = [cells[number] for number in others if number != NONE]
+        rest = [cells[number][:SHARE] for number in others if number != NONE]
         for start in range(0, len(own), BLOCK // 32):
             some = own[start : start + BLOCK // 32]
-            yield some, np.concatenate([some, own[:start], own[start + len(some) :], *rest])[:MOST]
+            beyond = np.concatenate([own[:start], own[start + len(some) :]])[: MOST // 2]
+            yield some, np.concatenate([some, beyond, *rest])[:MOST]
 
 
 def _centres(vectors: NDArray[np.float32], full: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -125,7 +129,8 @@ def _closest(vectors: NDArray[np.float32], rows: NDArray[np.int64], centres: NDA
     every = np.arange(len(centres))
     chosen = np.linspace(0, len(centres) - 1, max(round(len(centres) ** 0.5), 2)).astype(np.int64)
     middles = _moved(centres[chosen], centres, every)
-    group = _closest(centres, every, middles)
+    there, group = np.unique(_closest(centres, every, middles), return_inverse=True)
+    middles = middles[there]  # an empty group answers nobody
     members = [np.flatnonzero(group == number) for number in range(len(middles))]
     wide = min(GROUPS, len(middles))
     for start in range(0, len(rows), BLOCK):
@@ -134,7 +139,7 @@ def _closest(vectors: NDArray[np.float32], rows: NDArray[np.int64], centres: NDA
         best, where = np.full(len(some), -np.inf, np.float32), np.zeros(len(some), np.int64)
         for number, of_group in enumerate(members):
             asked = np.flatnonzero((near == number).any(axis=1))
-            if not len(asked) or not len(of_group):
+            if not len(asked):
                 continue
             cosines = some[asked] @ centres[of_group].T
             first = cosines.argmax(axis=1)

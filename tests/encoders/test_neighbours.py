@@ -54,6 +54,18 @@ def test_equal_vectors() -> None:
     assert not (found == np.arange(500)[:, None]).any()
 
 
+def test_many_equal_vectors_do_not_hide_the_others_from_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "FLAT", 32)  # groups of centres, as there are among more vectors
+    vectors = clusters(8000)
+    equal = np.arange(8000) % 10 != 0
+    vectors[equal] = vectors[1]
+    found, _ = approximate(vectors, 5)
+    rest = np.flatnonzero(~equal)
+    best = np.sort(vectors[rest] @ vectors[rest].T, axis=1)[:, -6:-5]  # the fifth beside itself
+    scores = np.einsum("nd,nkd->nk", vectors[rest], vectors[found[rest]])
+    assert (scores >= best - 1e-5).mean() > 0.95
+
+
 def test_a_vector_that_is_not_finite_is_refused() -> None:
     vectors = clusters(10)
     vectors[3] = np.inf
