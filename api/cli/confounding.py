@@ -18,7 +18,7 @@ __all__ = ["confounding"]
 def confounding(
     encoder: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="Checkpoint whose findings the graph is to have; none: show what it has"),
+        typer.Argument(metavar="DIR", help="Checkpoint whose findings the graph is to have; none: show what it has"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Entities shown at each end of a type")] = 5,
     home: HomeOption = None,

@@ -31,6 +31,7 @@ def train(
     from dataclasses import asdict
 
     from api.training import training_items
+    from encoders.confounding import FILE
     from encoders.training import train as run
     from kg.catalogue.pictures import Pictures
     from kg.stores import open_stores
@@ -64,6 +65,8 @@ def train(
             say(f"on {report.val_items:,} validation pictures:")
             table(("metric", "value"), list(report.metrics.items()))
         say(f"next: skugraph embed --encoder {report.folder}")
+        if (Path(report.folder) / FILE).is_file():
+            say(f"which words misled it: skugraph confounding {report.folder}")
 
     emit(asdict(report), as_json, page)
 
