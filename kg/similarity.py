@@ -150,16 +150,27 @@ def _of_rows(rows: NDArray[np.int64], vectors: NDArray[np.float32], k: int, zero
     if not k or count < 2:
         return indices, scores
     for start, block in _blocks(rows, count):
-        coded = _coded(vectors[block] @ vectors.T, np.arange(count), zeros)
-        coded[np.arange(len(block)), block] = FAR  # nobody is its own neighbour
-        if (wide := k + SLACK) < count:
-            coded = np.partition(coded, wide - 1, axis=1)[:, :wide]
-        others = np.where(coded == FAR, NONE, coded & 0xFFFFFFFF)
-        others[zeros[block]] = NONE
-        indices[start : start + len(block)], scores[start : start + len(block)] = exact_scores(
-            vectors, block, others, k
-        )
+        cosines = vectors[block] @ vectors.T
+        cosines[:, zeros] = -np.inf
+        cosines[np.arange(len(block)), block] = -np.inf  # nobody is its own neighbour
+        cosines[zeros[block]] = -np.inf
+        last = np.partition(cosines, -min(k, count), axis=1)[:, -min(k, count)]
+        row, other = np.nonzero((cosines >= last[:, None] - 2 * GRAIN) & np.isfinite(cosines))
+        found = exact_scores(vectors, block, _candidates(cosines[row, other], row, other, (len(block), k + SLACK)), k)
+        indices[start : start + len(block)], scores[start : start + len(block)] = found
     return indices, scores
+
+
+def _candidates(
+    cosines: NDArray[np.float32], rows: NDArray[np.int64], others: NDArray[np.int64], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """The best others of each row, as (rows, most); of pairs whose rows come sorted."""
+    order = np.lexsort((_coded(cosines, others, np.zeros(len(others), np.bool_)), rows))
+    rows, others = rows[order], others[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    out, kept = np.full(shape, NONE, np.int64), place < shape[1]
+    out[rows[kept], place[kept]] = others[kept]
+    return out
 
 
 def _merge(
