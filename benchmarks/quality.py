@@ -118,7 +118,8 @@ def _encoders(options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     for run, report, measured, seconds in _measured(options, benchmark, wanted, jobs):
         found[run] = measured
-        budget["trainings"].append({**report, "encoder": run.config, "seed": run.seed, "measuring_s": seconds})
+        own = {"encoder": run.config, "seed": run.seed, "folder": Path(report["folder"]).name, "measuring_s": seconds}
+        budget["trainings"].append(report | own)
         budget["seconds"] = round(time.monotonic() - began, 1)
         runs = {config: [found[one] for one in wanted if one.config == config and one in found]
                 for config in configs if any(one.config == config for one in found)}  # fmt: skip
