@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from benchmarks.quality_answers import answer, methods, pictures, score, see, unit
 from benchmarks.quality_choice import Found, Measured, Way
+from benchmarks.quality_described import BESIDE_TEXTS, described, described_figures
 from encoders import Encoder
-from encoders.data import Split, TrainItem, split_of
+from encoders.data import Split, TrainItem, split_of, stated_entities
 from encoders.evaluation.protocols import cross_modal, same_product, sampled
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.pictures import Pictures
@@ -64,14 +65,18 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         tested = [p for p in tested if kept(_key(p))]
     tested, unread = with_pictures(folder, tested)
     questions = [item_of(folder, product) for product in tested]
+    brands = {p.brand for p in products if split_of(_key(p)) == "train"}
+    cold = np.array([bool(p.brand) and p.brand not in brands for p in tested], bool)
     identity = np.array([_key(p) for p in tested])
     title = np.array([p.title for p in tested])
     relevant = (identity[:, None] == identity) | (title[:, None] == title) & (title != "")
     groups = [(p.category[-1], " > ".join(p.category[:2])) for p in tested]
 
     def measure(encoder: Encoder) -> Measured:
-        scores = pictures(encoder, questions) @ encoder.encode_texts([item.text for item in questions]).T
+        seen = pictures(encoder, questions)
+        scores = seen @ described(encoder, questions).T
         figures = cross_modal(scores, relevant)
+        figures |= described_figures(encoder, questions, seen, scores, relevant, cold)
         draws = [sampled(scores, relevant, groups, seed=seed) for seed in range(SAMPLES)]
         for name in draws[0]:
             values = [draw[name] for draw in draws]
@@ -84,7 +89,8 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         measure,
         {
             "text": "title",
-            "structured entities": "not used",
+            "structured entities": BESIDE_TEXTS,
+            "test items of a brand that is in no training item": int(cold.sum()),
             "split": "by hash of instance_id; test: " + (f"all of {test_data}" if test_data else "below 20"),
             "test items": len(tested),
             "test items without a picture that can be read": unread,
@@ -132,9 +138,9 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
 
     def measure(encoder: Encoder) -> Measured:
         photos = see(encoder, [*val, *queries])
-        names, said = np.array(list(classes)), [item.text for item in iconic]
+        names = np.array(list(classes))
         ways: dict[Way, Found] = {}
-        drawn, read = pictures(encoder, iconic), encoder.encode_texts(said)
+        drawn, read = pictures(encoder, iconic), described(encoder, iconic)
         for question, weight, vectors, keys in (
             *(("iconic+text", weight, unit(drawn + weight * read), names) for weight in WEIGHTS),
             ("iconic", 0.0, drawn, names),
@@ -163,7 +169,7 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         measure,
         {
             "text": "class name and description",
-            "structured entities": "not used",
+            "structured entities": f"of classes: {BESIDE_TEXTS}",
             "split": "the set's own" + (f"; test: all of {test_data}" if test_data else ""),
             "test items": len(queries),
             "test items without a picture that can be read": unread,
@@ -192,7 +198,8 @@ def item_of(folder: Path, product: Product, text: str | None = None, split: Spli
         raise BadInput(f"{folder}: {product.id!r} has no picture")
     uri = READER.locate(folder / "images.zip", product.pictures[0].uri)
     opened = partial(READER.open, uri)
-    return TrainItem(product.id, _key(product), product.title if text is None else text, opened, split)
+    entities = stated_entities(product)
+    return TrainItem(product.id, _key(product), product.title if text is None else text, opened, split, entities)
 
 
 def with_pictures(folder: Path, products: Sequence[Product]) -> tuple[list[Product], int]:

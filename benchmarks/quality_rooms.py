@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.quality_answers import Photos, answer, methods, pictures, score, see
 from benchmarks.quality_choice import WHOLE, Found, Measured, Way
 from benchmarks.quality_data import Benchmark, item_of, kept, products_of, with_pictures
+from benchmarks.quality_described import BESIDE_TEXTS, described, described_items
 from encoders import Encoder
 from encoders.data import TrainItem, split_of
 from encoders.evaluation.metrics import average_precision, ndcg, recall
@@ -73,7 +74,7 @@ def rooms(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         measure,
         {
             "text": "title and description; of a room its type",
-            "structured entities": "not used",
+            "structured entities": f"of the gallery: {BESIDE_TEXTS}; of a room none",
             "split": "items: all train; rooms by hash of scene: val 20 to 29, "
             + (f"test: all of {test_data}" if test_data else "test the others"),
             "gallery items": len(gallery),
@@ -144,11 +145,10 @@ def _measure(encoder: Encoder, gallery: Sequence[TrainItem], val: Sequence[Room]
 
 def _gallery(encoder: Encoder, items: Sequence[TrainItem]) -> dict[str, NDArray[np.float32]]:
     parts = [items[start : start + 64] for start in range(0, len(items), 64)]
-    both = [encoder.encode_items([i.open_picture() for i in part], [i.text for i in part]) for part in parts]
     return {
-        "item": np.concatenate(both),
+        "item": np.concatenate([described_items(encoder, part) for part in parts]),
         "picture": pictures(encoder, items),
-        "text": encoder.encode_texts([item.text for item in items]),
+        "text": described(encoder, items),
     }
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "fit_reading",
     "mismatch",
     "read_confounding",
+    "sampled",
     "write_confounding",
 ]
 
@@ -146,30 +147,30 @@ def mismatch(said: Floats, pictures: Floats, members: Sequence[NDArray[np.int64]
     return (1 - (said * _unit(seen)).sum(axis=1)).astype(np.float32)
 
 
+def sampled(named: Sequence[NDArray[np.int64]], most: int) -> list[NDArray[np.int64]]:
+    """Of each entity's rows so many, drawn at random; the same for the same rows."""
+    return [np.sort(np.random.default_rng(number).permutation(rows)[:most]) for number, rows in enumerate(named)]
+
+
 def drop_in_loss(
     named: Sequence[NDArray[np.int64]],
     without: Callable[[int, NDArray[np.int64]], Floats],
     texts: Floats,
     pictures: Floats,
     identity: NDArray[np.int64],
-    *,
-    most: int = 64,
 ) -> list[float | None]:
     """Of each entity; None where no caption names it. The same for the same items, whatever the machine.
 
     Args:
-        named: of each entity the rows of the items whose caption names it.
+        named: of each entity the rows of items whose caption names it, all or some (`sampled`).
         without: readings, unit rows, of the captions of these rows without this entity.
         texts: (N, D) readings of the whole captions, unit rows.
         pictures: (N, D), unit rows.
         identity: (N, 2): items that share a number are no negatives of each other.
-        most: items of one entity, drawn at random.
     """
     found: list[float | None] = []
     for number, rows in enumerate(named):
-        draw = np.random.default_rng(number)
-        others = draw.integers(len(texts), size=BATCH - 1)
-        rows = np.sort(draw.permutation(rows)[:most])
+        others = np.random.default_rng(number).integers(len(texts), size=BATCH - 1)
         if not len(rows):
             found.append(None)
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.backbones import TextBackbone
-from encoders.confounding import Confounding, choose, drop_in_loss, fit_reading, mismatch
+from encoders.confounding import Confounding, choose, drop_in_loss, fit_reading, mismatch, sampled
 from encoders.data import TrainItem
 from encoders.features import FeatureCache, text_tokens
 from encoders.lexicon import Lexicon, learn_lexicon
@@ -58,17 +58,16 @@ def select_entities(
             named[entity].append(n)
     seen = reading.pictures(pictures)
 
-    def without(entity: int, asked: NDArray[np.int64]) -> NDArray[np.float32]:
-        said = [lexicon.without(train[n].text, {rows[entity].key}) for n in asked]
-        return reading.texts(pooled_text(text, said, cache))
-
+    asked = sampled([np.array(one, np.int64) for one in named], rules["sampled"])
+    less = [[lexicon.without(train[n].text, {row.key}) for n in some] for row, some in zip(rows, asked, strict=True)]
+    place = {one: n for n, one in enumerate(sorted({one for some in less for one in some}, key=lambda s: (len(s), s)))}
+    read = reading.texts(pooled_text(text, list(place), cache))  # texts of like length together: less padding
     drops = drop_in_loss(
-        [np.array(one, np.int64) for one in named],
-        without,
+        asked,
+        lambda entity, _: read[[place[one] for one in less[entity]]],
         reading.texts(texts),
         seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-12),
         table.identity[fit],
-        most=rules["sampled"],
     )
     said = reading.texts(pooled_text(text, [row.text for row in rows], cache))
     far = mismatch(said, seen, [np.array(one, np.int64) for one in members])
