@@ -7,7 +7,7 @@ ARGS   ?=
 # Tests wait for processes more than they compute. One file's tests stay together: they share its stores.
 PARALLEL ?= -n 3 --dist loadfile
 
-.PHONY: demo test test-servers check bench clean help
+.PHONY: demo test test-servers check bench lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -36,6 +36,10 @@ check: $(READY)  ## format, lint, types
 
 bench: $(READY)  ## every benchmark, quickly; figures to build/bench
 	$(BIN)/python -m benchmarks --quick --out build/bench $(ARGS)
+
+lock: $(READY)  ## the lock files of docker/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docker/lock.py $(ARGS)
 
 clean:  ## forget the virtual environment and build products
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

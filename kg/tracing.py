@@ -29,7 +29,7 @@ def install(settings: Settings, service: str) -> None:
     Raises:
         BadSetting: it is set, and the extra `otel` is not installed.
     """
-    if settings.trace_to is None:
+    if not settings.trace_to:
         return
     try:
         from kg.trace_export import provider  # the extra
