@@ -73,6 +73,21 @@ def test_spellings_of_one_entity(spellings: list[str], key: str) -> None:
     assert all(tag(dictionary(found), f"a {spelling}!") == (key,) for spelling in spellings)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Café", "cafe", True),
+        ("tea\u2764\ufe0f", "Tea", True),
+        ("\u05e9\u05b8\u05dc\u05d5\u05b9\u05dd", "\u05e9\u05dc\u05d5\u05dd", True),  # with its points, without
+        ("バス", "ハス", False),  # a bus, a lotus
+        ("दिल", "दल", False),  # the heart, a party
+        ("ปี", "ปา", False),
+    ],
+)
+def test_accents_are_no_vowels(one: str, other: str, same: bool) -> None:
+    assert (fold(one) == fold(other)) == same
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_order_of_captions_does_not_matter(chance: random.Random) -> None:
