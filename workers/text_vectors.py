@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from io import BufferedRandom
 from pathlib import Path
 
@@ -35,12 +36,13 @@ class TextVectors:
 
     def missing(self, texts: Iterable[str]) -> list[str]:
         """Those that have no vector yet, each once, in their order."""
-        known = self._rows()
+        with self._alone():
+            known = self._rows()
         return [text for text in dict.fromkeys(texts) if digest(text) not in known]
 
     def add(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Keep the vectors (N, width) of N texts."""
-        with locked(self.folder / "lock"):
+        with self._alone():
             count = self._count()
             with self._opened(self.values) as values, self._opened(self.hashes) as hashes:
                 values.seek(count * self.width * 4)
@@ -56,17 +58,18 @@ class TextVectors:
         Raises:
             KeyError: one is not.
         """
-        known = self._rows()
-        rows = np.array([known[digest(text)] for text in texts], np.int64)
-        if not len(rows):
-            return np.empty((0, self.width), np.float32)
-        count = max(known.values()) + 1
-        return np.asarray(np.memmap(self.values, np.float32, "r", shape=(count, self.width))[rows])
+        with self._alone():  # another process may be trimming: then the rows are no longer those of the hashes
+            known = self._rows()
+            rows = np.array([known[digest(text)] for text in texts], np.int64)
+            if not len(rows):
+                return np.empty((0, self.width), np.float32)
+            count = max(known.values()) + 1
+            return np.asarray(np.memmap(self.values, np.float32, "r", shape=(count, self.width))[rows])
 
     def trim(self, texts: Iterable[str]) -> None:
         """Drop all but the vectors of these texts, where there are many more."""
         wanted = {digest(text) for text in texts}
-        with locked(self.folder / "lock"):
+        with self._alone():
             known = self._rows()
             if len(known) <= 2 * len(wanted) + SPARE:
                 return
@@ -78,6 +81,10 @@ class TextVectors:
             self.hashes.unlink()  # between the two replacements there are no rows rather than wrong ones
             drafts[0].replace(self.values)
             drafts[1].replace(self.hashes)
+
+    def _alone(self) -> AbstractContextManager[None]:
+        """Nobody else reads or writes meanwhile."""
+        return locked(self.folder / "lock")
 
     def _count(self) -> int:
         """Whole rows."""

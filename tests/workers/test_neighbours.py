@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kg.home import locked
 from kg.similarity import nearest as exact
 from workers import neighbours as module
 from workers.neighbours import Kept, neighbours
@@ -91,6 +93,20 @@ def test_a_row_that_a_kill_has_cut_in_two_does_not_count(tmp_path: Path, name: s
     assert kept.missing(["a", "b"]) == ["b"]
     kept.add(["c"], vectors[2:])
     np.testing.assert_array_equal(kept.matrix(["c", "a"]), vectors[[2, 0]])
+
+
+def test_nobody_reads_while_another_process_trims(tmp_path: Path) -> None:
+    kept = TextVectors(tmp_path, 2)
+    kept.add(["a", "b"], np.eye(2, dtype=np.float32))
+    with ThreadPoolExecutor() as pool:
+        with locked(tmp_path / "lock"):  # as it stands between the two files that are replaced
+            hashes = kept.hashes.read_bytes()
+            kept.hashes.unlink()
+            readers = [pool.submit(kept.matrix, ["b"]), pool.submit(kept.missing, ["a"])]
+            wait(readers, timeout=0.3)
+            kept.hashes.write_bytes(hashes)
+        np.testing.assert_array_equal(readers[0].result(), [[0, 1]])
+        assert readers[1].result() == []
 
 
 def test_vectors_that_nobody_asks_for_are_dropped_once_they_are_many(
