@@ -79,7 +79,7 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
     """A run, `query Q0 product rank score tag`; the score decides, as in trec_eval.
 
     Raises:
-        BadInput: a line of another form, or a score that is no number.
+        BadInput: a line of another form, a score that is no number, or a product twice in one list.
     """
     found: dict[str, dict[str, float]] = {}
     for number, line in _lines(path):
@@ -88,6 +88,8 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
             value = float(score)
             if value != value:
                 raise ValueError("not a number")
+            if product in found.get(query, ()):
+                raise BadInput(f"{path}:{number}: query {query!r} has product {product!r} twice: each has one place")
         except ValueError as error:
             raise BadInput(f"{path}:{number}: `query Q0 product rank score tag` is expected: {line[:80]!r}") from error
         found.setdefault(query, {})[product] = value

@@ -78,6 +78,7 @@ def test_qrels(tmp_path: Path) -> None:
         (read_qrels, "x", "1 0 a yes\n", "yes"),
         (read_run, "x", "1 Q0 a 1 0.5 t\n1 Q0 a\n", ":2: `query Q0"),
         (read_run, "x", "1 Q0 a 1 nan t\n", "nan"),
+        (read_run, "x", "1 Q0 a 1 0.5 t\n1 Q0 b 2 0.4 t\n1 Q0 a 3 0.1 t\n", ":3: query '1' has product 'a' twice"),
         (read_queries, "x.jsonl", "{", "not a JSON object"),
         (read_queries, "x.jsonl", "[]", "not a JSON object"),
         (read_queries, "x.jsonl", '{"id": "1"}', "a text or a picture"),
