@@ -39,9 +39,9 @@ PIECES = (
 )  # fmt: skip
 # They count what holds a measure, and are no pieces by themselves: "rack for 6 bottles".
 VESSELS = (
-    "bottle", "bottles", "can", "cans", "jar", "jars", "tin", "tins", "tube", "tubes", "bag", "bags", "pouch", "pouches",
-    "box", "boxes", "carton", "cartons", "bar", "bars", "cup", "cups", "flaschen", "dosen", "gläser", "tuben", "beutel",
-    "teebeutel", "tüten", "kartons", "riegel", "becher", "träger",
+    "bottle", "bottles", "can", "cans", "jar", "jars", "tin", "tins", "tube", "tubes", "bag", "bags", "pouch",
+    "pouches", "box", "boxes", "carton", "cartons", "bar", "bars", "cup", "cups", "flaschen", "dosen", "gläser", "tuben",
+    "beutel", "teebeutel", "tüten", "kartons", "riegel", "becher", "träger",
 )  # fmt: skip
 EACH = r"(?:each|je|à|of|pro\s+stück)"
 
@@ -57,7 +57,7 @@ TIMES = r"\s*[x×*]\s*"
 def _words(words: Iterable[str]) -> str:
     """Alternatives, the longest first; a word of Latin letters ends where it ends."""
     found = sorted(words, key=len, reverse=True)
-    return "(?:" + "|".join(re.escape(w) + ENDS.get(w, "" if "\u3040" <= w[0] else LATIN_END) for w in found) + ")"
+    return "(?:" + "|".join(re.escape(w) + ENDS.get(w, "" if w[0] >= "\u3040" else LATIN_END) for w in found) + ")"
 
 
 MEASURE, PIECE, VESSEL = f"({_words(MEASURES)})", _words(PIECES), _words(VESSELS)
