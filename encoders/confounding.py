@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import linalg
 
 from kg.errors import BadInput, NotFound
 
@@ -128,7 +129,8 @@ def fit_reading(texts: Floats, pictures: Floats, *, ridge: float = 0.1) -> Pretr
     """
     text_mean, picture_mean = texts.mean(axis=0), pictures.mean(axis=0)
     some = pictures[np.linspace(0, len(pictures) - 1, min(len(pictures), SAMPLE)).astype(np.int64)] - picture_mean
-    axes = np.linalg.svd(some.T @ some, hermitian=True)[0][:, :AXES].astype(np.float32)
+    width = some.shape[1]
+    axes = linalg.eigh(some.T @ some, subset_by_index=(max(width - AXES, 0), width - 1))[1].astype(np.float32)
     x, y = texts - text_mean, (pictures - picture_mean) @ axes
     square = x.T.astype(np.float64) @ x
     square += np.eye(len(square)) * max(ridge * np.trace(square) / len(square), 1e-9)
