@@ -40,8 +40,8 @@ PIECES = (
 # They count what holds a measure, and are no pieces by themselves: "rack for 6 bottles".
 VESSELS = (
     "bottle", "bottles", "can", "cans", "jar", "jars", "tin", "tins", "tube", "tubes", "bag", "bags", "pouch",
-    "pouches", "box", "boxes", "carton", "cartons", "bar", "bars", "cup", "cups", "flaschen", "dosen", "gläser", "tuben",
-    "beutel", "teebeutel", "tüten", "kartons", "riegel", "becher", "träger",
+    "pouches", "box", "boxes", "carton", "cartons", "bar", "bars", "cup", "cups", "flaschen", "dosen", "gläser",
+    "tuben", "beutel", "teebeutel", "tüten", "kartons", "riegel", "becher", "träger",
 )  # fmt: skip
 EACH = r"(?:each|je|à|of|pro\s+stück)"
 
