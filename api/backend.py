@@ -17,6 +17,7 @@ from kg.errors import SkugraphError
 from kg.settings import Settings
 from kg.stores import Stores, open_stores
 from kg.vectors.generations import live
+from kg.vectors.switching import settle
 
 __all__ = ["Backend", "query_encoder"]
 
@@ -89,11 +90,12 @@ class Backend:
         return missing
 
     def warm(self) -> None:
-        """Open the stores and make one search in the background, so that the first user does not wait for the encoder;
-        a failure is logged, and met again by the request that needs the same."""
+        """Open the stores, let the graph follow the alias and make one search, all in the background, so that the first
+        user does not wait for the encoder; a failure is logged, and met again by the request that needs the same."""
 
         def work() -> None:
             try:
+                settle(self.stores)
                 if live(self.stores):
                     self.searcher.search(SearchRequest(text="warm", k=1))
             except SkugraphError as error:

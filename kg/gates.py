@@ -121,16 +121,16 @@ def standing(gates: Gates | None, evaluation: Mapping[str, Any] | None, *, again
             return "gates are set, and it was never evaluated"
         if evaluation.get("gates_digest") != gates.digest:
             return "it was evaluated against other gates than those that are set"
-    if evaluation is None or not evaluation.get("gates"):
+    if evaluation is None or not evaluation.get("gates_digest"):
         return ""
     if evaluation.get("against") != against:
         return f"it was evaluated against generation {evaluation.get('against')}, and {against} is live"
-    failed = [one for one in evaluation["gates"] if not one["passed"]]
-    if not failed:
+    if evaluation["passed"]:
         return ""
-    one = failed[0]
+    one = evaluation["failed"][0]
     group = f" of {one['group']}" if one["group"] else ""
-    more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+    others = evaluation["failed_count"] - 1
+    more = f"; {others} more gates are shut" if others else ""
     return (
         f"{one['metric']}{group} is {one['shadow']:.4f} on {one['queries']} queries, {one['live']:.4f} on the live "
         f"generation, and must be {one['least']:.4f} at least{more}"

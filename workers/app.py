@@ -23,7 +23,17 @@ from kg.tracing import carried
 
 __all__ = ["TASKS", "broker_down", "make_app"]
 
-TASKS = {"embed": "encode", "relate": "graph", "gnn": "graph"}  # kind of job, also the task's name → its queue
+# Kind of job, also the task's name → its queue.
+TASKS = {
+    "embed": "encode",
+    "follow": "encode",
+    "reembed": "encode",
+    "evaluate": "encode",
+    "relate": "graph",
+    "gnn": "graph",
+    "audit": "graph",
+    "switch": "graph",
+}
 LONGEST_TASK_S = 6 * 3600  # a message that nobody acknowledged comes back after this
 POLL_S = 0.1  # how often an idle worker looks into the broker's folder
 

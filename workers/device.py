@@ -1,4 +1,4 @@
-"""The one encoder that a worker process holds on its device."""
+"""The encoders that a worker process holds on its device: the one in use, and while a model is changed the other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def encoder_at(folder: Path, settings: Settings) -> Encoder:
     return _loaded(folder, tuple(files), settings)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _loaded(folder: Path, files: tuple[tuple[str, int, int], ...], settings: Settings) -> Encoder:
     return encoders.load(
         folder,

@@ -32,6 +32,7 @@ __all__ = [
     "Job",
     "State",
     "cancel",
+    "checkpoint_folder",
     "enqueue",
     "get_job",
     "gnn_target",
@@ -43,6 +44,7 @@ __all__ = [
     "pause",
     "requeue",
     "resume",
+    "submit",
     "submit_embed",
     "submit_gnn",
     "submit_relate",
@@ -62,8 +64,10 @@ class Job:
     """One job as the graph has it.
 
     Attributes:
-        kind: embed, relate or gnn.
-        target: what it is about: the checkpoint folder of an embed job, config and seed of a gnn job.
+        kind: name of its task (`workers.app.TASKS`).
+        target: what it is about: the checkpoint folder of an embed or reembed job, config and seed of a gnn job, the
+            generation of others.
+        options: what else was asked for, JSON; empty where that is all.
         generation: id of the generation it fills, once its worker has read the checkpoint.
         stage: what its worker is at, in words; empty where the counts say it all.
         total: items found to do when it began, more where the catalogue changed meanwhile.
@@ -77,6 +81,7 @@ class Job:
     kind: str
     state: State
     target: str = ""
+    options: str = ""
     generation: str = ""
     stage: str = ""
     total: int = 0
@@ -106,7 +111,12 @@ class Job:
         return self.state not in OPEN
 
     def json(self) -> dict[str, Any]:
-        return asdict(self) | {"rate": round(self.rate, 3), "eta_s": self.eta_s}
+        return asdict(self) | {"rate": round(self.rate, 3), "eta_s": self.eta_s, "options": self.asked}
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The options."""
+        return json.loads(self.options) if self.options else {}
 
 
 # what users do
@@ -120,15 +130,7 @@ def submit_embed(stores: Stores, encoder_path: str | Path) -> Job:
         BadInput: the settings ask for regions, and the encoder has no detector.
         StoreDown: the graph or the broker does not answer.
     """
-    folder = Path(encoder_path).expanduser().absolute()
-    if not folder.is_dir():
-        raise NotFound(f"no checkpoint folder {folder}", hint="`skugraph train` makes one")
-    if (asked := stores.settings.embed_regions) and not _has_detector(folder):
-        raise BadInput(
-            f"embed_regions = {asked}, but the encoder in {folder} has no detector to find regions",
-            hint="train one whose config names a detector, or set embed_regions to 0",
-        )
-    return _submit(stores, "embed", str(folder))
+    return submit(stores, "embed", str(checkpoint_folder(stores, encoder_path)))
 
 
 def submit_relate(stores: Stores) -> Job:
@@ -137,7 +139,7 @@ def submit_relate(stores: Stores) -> Job:
     Raises:
         StoreDown: the graph or the broker does not answer.
     """
-    return _submit(stores, "relate", "entities")
+    return submit(stores, "relate", "entities")
 
 
 def submit_gnn(stores: Stores, config: str | Path = GNN_CONFIG, *, seed: int = 0) -> Job:
@@ -151,7 +153,53 @@ def submit_gnn(stores: Stores, config: str | Path = GNN_CONFIG, *, seed: int = 0
     """
     load_graph_config(config)
     name = str(Path(config).expanduser().absolute()) if str(config).endswith(".json") else str(config)
-    return _submit(stores, "gnn", f"{name}{SEED}{seed}")
+    return submit(stores, "gnn", f"{name}{SEED}{seed}")
+
+
+def submit(stores: Stores, kind: str, target: str, options: dict[str, Any] | None = None) -> Job:
+    """A job of that kind, or the open one that does the same, taken up again.
+
+    Raises:
+        JobError: one for the same target is open with other options.
+        StoreDown: the graph or the broker does not answer.
+    """
+    asked = json.dumps(options, sort_keys=True, ensure_ascii=False) if options else ""
+    for job in list_jobs(stores):
+        if (job.kind, job.target) == (kind, target) and not job.over:
+            if job.options != asked:
+                raise JobError(
+                    f"job {job.id} for {target} is {job.state} with other options: {job.options or 'none'}",
+                    hint=f"wait for it, or `skugraph jobs {job.id} --cancel`",
+                )
+            if job.state == "paused":
+                return resume(stores, job.id)
+            if is_orphan(job):
+                requeue(stores, job)
+            return get_job(stores, job.id)
+    name = f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    values = {"kind": kind, "target": target, "options": asked}
+    [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=now(), beat=time.time())
+    job = parse(row["j"])
+    enqueue(stores, job)
+    return job
+
+
+def checkpoint_folder(stores: Stores, encoder_path: str | Path) -> Path:
+    """The absolute folder of a checkpoint that a worker could embed with.
+
+    Raises:
+        NotFound: no such folder.
+        BadInput: the settings ask for regions, and the encoder has no detector.
+    """
+    folder = Path(encoder_path).expanduser().absolute()
+    if not folder.is_dir():
+        raise NotFound(f"no checkpoint folder {folder}", hint="`skugraph train` makes one")
+    if (asked := stores.settings.embed_regions) and not _has_detector(folder):
+        raise BadInput(
+            f"embed_regions = {asked}, but the encoder in {folder} has no detector to find regions",
+            hint="train one whose config names a detector, or set embed_regions to 0",
+        )
+    return folder
 
 
 def gnn_target(target: str) -> tuple[str, int]:
@@ -273,22 +321,6 @@ def parse(row: dict[str, Any]) -> Job:
 def now() -> str:
     """The time as jobs write it down: ISO, UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _submit(stores: Stores, kind: str, target: str) -> Job:
-    for job in list_jobs(stores):
-        if (job.kind, job.target) == (kind, target) and not job.over:
-            if job.state == "paused":
-                return resume(stores, job.id)
-            if is_orphan(job):
-                requeue(stores, job)
-            return get_job(stores, job.id)
-    name = f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    values = {"kind": kind, "target": target}
-    [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=now(), beat=time.time())
-    job = parse(row["j"])
-    enqueue(stores, job)
-    return job
 
 
 def _has_detector(folder: Path) -> bool:

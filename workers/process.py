@@ -16,12 +16,13 @@ from typing import Any
 from celery.signals import worker_ready
 from pydantic import SecretStr
 
-from kg.errors import JobError, StoreDown
+from kg.errors import JobError, SkugraphError
 from kg.home import Home
 from kg.processes import spawn, tail
 from kg.settings import Settings, load_settings
 from kg.stores import Stores, open_stores
 from kg.tracing import install
+from kg.vectors.switching import settle
 from workers.app import broker_down, make_app
 from workers.lease import rescue
 from workers.metrics import serve
@@ -123,12 +124,13 @@ def main() -> None:
 
 
 def watch(stores: Stores, over: threading.Event) -> None:
-    """Now and then, wake the jobs that nobody works on."""
+    """Now and then, wake the jobs that nobody works on, and let the graph follow the alias."""
     while True:
         try:
+            settle(stores)  # who died between a flip of the alias and its note in the graph left that to do
             for job in rescue(stores):
                 log.warning("job %s had no worker: sent again", job.id)
-        except StoreDown as error:
+        except SkugraphError as error:
             log.warning("%s", error)
         if over.wait(RESCUE_S):
             return

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from encoders.protocol import Encoder, RegionEncoder, Regions, entity_encoder, region_encoder, takes_entities
-from kg.errors import BadVector
+from kg.errors import BadVector, EncoderMismatch
 from kg.feed import Change, Instance
 from kg.regions import PixelBox, pixel_box, region_id
 from workers.stages import Stages
 
-__all__ = ["Item", "RegionRule", "Row", "region_rule", "rows_of"]
+__all__ = ["Item", "RegionRule", "Row", "noted_rule", "region_rule", "rows_of"]
 
 PROPOSALS = 36  # regions asked of the detector, of which the best are kept
 WHOLE = 0.8  # a region whose IoU with the picture is above this shows nothing that the picture does not
@@ -62,6 +62,22 @@ def region_rule(encoder: Encoder, limit: int, score: float) -> RegionRule | None
         BadInput: regions of an encoder without a detector.
     """
     return RegionRule(region_encoder(encoder), limit, score) if limit else None
+
+
+def noted_rule(encoder: Encoder, key: str) -> RegionRule | None:
+    """The rule that a generation was begun with, from what it notes of it (`RegionRule.key`); None for no regions.
+
+    Raises:
+        BadInput: regions of an encoder without a detector.
+        EncoderMismatch: the detector is another one now.
+    """
+    if not key:
+        return None
+    limit, _, rest = key.partition(" with a score of ")
+    rule = RegionRule(region_encoder(encoder), int(limit), float(rest.partition(" by ")[0]))
+    if rule.key != key:
+        raise EncoderMismatch(f"regions chosen as {rule.key!r} do not belong to a generation that has {key!r}")
+    return rule
 
 
 def rows_of(items: Sequence[Item], encoder: Encoder, regions: RegionRule | None, stages: Stages) -> list[Row]:

@@ -99,11 +99,10 @@ def _evaluation(found: dict[str, Any] | None) -> None:
     table(("metric", "live", "this"), [(name, both["live"][name], both["shadow"][name]) for name in both["live"]])
     rows = [
         (one["scope"], one["group"], one["metric"], one["queries"], one["live"], one["shadow"], one["least"])
-        for one in found["gates"]
-        if not one["passed"]
+        for one in found["failed"]
     ]
     if rows:
-        say("gates that are shut:", style="red")
+        say(f"{found['failed_count']} of {found['outcomes']} gates are shut:", style="red")
         table(("scope", "group", "metric", "queries", "live", "this", "least"), rows)
 
 

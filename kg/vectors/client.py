@@ -246,19 +246,41 @@ class VectorStore:
 
     def fetch_all(self, collection: str, where: str = "", *, batch: int = 2000) -> Iterator[Fetched]:
         """Every stored vector, in batches; memory stays that of one batch."""
+        for found in self.scan(collection, ("instance_id", "product_id", VECTOR), where, batch=batch):
+            yield _fetched(found, self.dim(collection))
+
+    def scan(
+        self, collection: str, fields: Sequence[str], where: str = "", *, batch: int = 2000
+    ) -> Iterator[list[dict[str, Any]]]:
+        """These fields of every row, in batches; memory stays that of one batch."""
         self.count(collection)  # a server's iterator takes no consistency level: this waits for what was written last
         rows = self.connection.loaded(
-            "query_iterator",
-            collection,
-            batch_size=batch,
-            filter=where,
-            output_fields=["instance_id", "product_id", VECTOR],
+            "query_iterator", collection, batch_size=batch, filter=where, output_fields=list(fields)
         )
         try:
             while found := self.connection.reached(rows.next):
-                yield _fetched(found, self.dim(collection))
+                yield list(found)
         finally:
             rows.close()
+
+    def rows(self, collection: str, product_ids: Iterable[str], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """`instance_id`, `product_id` and these fields of the rows of products, everything written so far included."""
+        found: list[dict[str, Any]] = []
+        for chunk in _chunks(sorted(set(product_ids)), ID_CHUNK):
+            found += self.connection.loaded(
+                "query",
+                collection,
+                filter=isin("product_id", chunk),
+                output_fields=["instance_id", "product_id", *fields],
+                consistency_level="Strong",
+            )
+        return found
+
+    def delete_rows(self, collection: str, instance_ids: Iterable[str]) -> None:
+        """Remove rows by their key; those that are not there are fine."""
+        for chunk in _chunks(sorted(set(instance_ids)), ID_CHUNK):
+            self.connection.loaded("delete", collection, filter=isin("instance_id", chunk))
+            self._written[collection] = time.monotonic()
 
     def count(self, collection: str, where: str = "") -> int:
         """Instances that match, everything written so far included."""

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kg import feed
 from kg.errors import EncoderMismatch, NotFound
@@ -21,7 +21,9 @@ from kg.stores import Stores
 from kg.vectors.states import State, restart
 
 __all__ = [
+    "COMPARED",
     "Generation",
+    "Part",
     "alias",
     "check_encoder",
     "collection",
@@ -34,6 +36,14 @@ __all__ = [
     "register",
     "stale",
 ]
+
+
+Part = Literal["picture", "text", "pair"]
+COMPARED: dict[Part, tuple[InstanceKind, ...]] = {
+    "picture": ("image",),
+    "text": ("image", "text"),
+    "pair": ("fused",),
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,12 @@ class Generation:
     def collections(self, prefix: str) -> dict[str, str]:
         """Kind → name of its collection."""
         return {kind: collection(prefix, self.id, kind) for kind in self.kinds}
+
+    def suited(self, part: Part) -> list[InstanceKind]:
+        """Kinds of vectors that a part of a question is compared with. A generation that keeps none of these is asked
+        in what it has; only a pair, which stands beside its two parts, is left out then."""
+        kinds = [kind for kind in COMPARED[part] if kind in self.kinds]
+        return kinds or ([] if part == "pair" else list(self.kinds[:1]))
 
     def json(self) -> dict[str, Any]:
         return asdict(self) | {"evaluation": json.loads(self.evaluation) if self.evaluation else None}

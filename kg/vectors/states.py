@@ -31,7 +31,6 @@ TRANSITIONS: Mapping[tuple[State, State], str] = {
     ("shadow", "retired"): "it was retired: its collections are dropped",
     ("retired", "building"): "its encoder is wanted again: it begins anew",
     ("shadow", "building"): "its collections were lost: it begins anew",
-    ("live", "building"): "its collections were lost: it begins anew, and nothing is live",
 }
 
 

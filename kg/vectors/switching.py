@@ -24,7 +24,7 @@ from kg.vectors.events import Event, note
 from kg.vectors.generations import Generation, alias, collection, get, listing, live, live_id, noted, stale
 from kg.vectors.states import check, move
 
-__all__ = ["missing_collections", "promote", "retire", "rollback", "settle"]
+__all__ = ["missing_collections", "promote", "restore", "retire", "rollback", "settle"]
 
 LOCK = "generations"
 
@@ -168,6 +168,18 @@ def settle(stores: Stores) -> bool:
         return False
     with _alone(stores, settled=False):
         return _settle(stores)
+
+
+def restore(stores: Stores, generation: str) -> bool:
+    """Point a lost alias at the generation that the graph says is live, if all its collections are there; whether they
+    are."""
+    with held(stores.graph, LOCK) as lock:
+        chosen = next(one for one in noted(stores) if one.id == generation)
+        if missing_collections(stores, chosen):
+            return False
+        event = Event("repair", chosen.id, by="skugraph", reason="the alias was lost; the graph had it live")
+        _flip(stores, lock, chosen, event, previous=chosen.previous)
+        return True
 
 
 def missing_collections(stores: Stores, generation: Generation) -> list[str]:

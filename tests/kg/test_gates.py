@@ -77,7 +77,9 @@ def test_what_keeps_a_generation_out_is_said() -> None:
 
     def evaluation(shadow: float, **values: object) -> dict[str, object]:
         found = outcomes(asked, {"overall": {"": group(0.5, shadow)}})
-        return {"gates_digest": asked.digest, "against": "g1", "gates": found, **values}
+        failed = [one for one in found if not one["passed"]]
+        known = {"failed": failed, "failed_count": len(failed), "passed": not failed}
+        return {"gates_digest": asked.digest, "against": "g1", **known, **values}
 
     assert standing(asked, evaluation(0.46), against="g1") == ""
     assert standing(asked, evaluation(0.4), against="g1").startswith(
@@ -87,4 +89,4 @@ def test_what_keeps_a_generation_out_is_said() -> None:
     assert "against generation g1, and g2 is live" in standing(asked, evaluation(0.46), against="g2")
     assert "other gates" in standing(asked, evaluation(0.46, gates_digest="x"), against="g1")
     assert standing(None, evaluation(0.4), against="g1").startswith("nDCG@10"), "gates of its own count as well"
-    assert standing(None, evaluation(0.4, gates=[]), against="g1") == ""
+    assert standing(None, evaluation(0.4, gates_digest=""), against="g1") == ""

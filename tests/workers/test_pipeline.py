@@ -17,11 +17,10 @@ from kg.stores import Stores
 from kg.vectors import generations
 from tests.shop import draw, put
 from tests.tiny_encoder import TinyEncoder, write_tiny
-from workers import embedding
+from workers import embedding, filling
 from workers.embedding import Chunk, Reject, embed_chunks
 from workers.jobs import get_job, pause, resume, submit_embed
 from workers.stages import Stages
-from workers.tasks import embed as embed_task
 from workers.tasks import step
 from workers.tasks.embed import embed_step
 
@@ -125,18 +124,18 @@ def test_a_pause_stops_after_the_chunk_at_hand(stores: Stores, tmp_path: Path) -
         return embed_step(stores, get_job(stores, name), stages=clock)
 
     name = job.id
-    original = embed_task.record
+    original = filling.record
 
     def record(*values: object) -> None:
         if get_job(stores, name).state == "running":
             pause(stores, name)
         original(*values)  # type: ignore[arg-type]
 
-    embed_task.record = record  # type: ignore[assignment]
+    filling.record = record  # type: ignore[assignment]
     try:
         step(stores, name, work)
     finally:
-        embed_task.record = original
+        filling.record = original
     paused = get_job(stores, name)
     assert paused.state == "paused"
     assert paused.done in (2, 4), "the chunk at hand, and at most the one that was begun"
@@ -147,7 +146,7 @@ def test_a_pause_stops_after_the_chunk_at_hand(stores: Stores, tmp_path: Path) -
 
 
 def test_others_have_their_turn(stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed_task, "STEP_S", 0.0)
+    monkeypatch.setattr(filling, "STEP_S", 0.0)
     job = submit_embed(stores, write_tiny(tmp_path / "tiny"))
     seen = []
     while not get_job(stores, job.id).over:

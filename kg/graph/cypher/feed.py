@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FEED_PRODUCTS", "FEED_REMOVED", "FEED_STALE", "REVISION"]
+__all__ = ["FEED_PRODUCTS", "FEED_REMOVED", "FEED_STALE", "REJECTED", "REJECTED_CLEAR", "REVISION"]
 
 # One row: revision, the number of the latest committed change (0 before the first). Every smaller number is visible
 # by then, because the counter's lock puts the changes in order: read this first, and no change is ever skipped.
@@ -44,3 +44,14 @@ OPTIONAL MATCH (r:Removed) WHERE r.revision > $after
 WITH changed, count(r) AS removed
 RETURN changed + removed AS stale
 """
+
+# Forgets which pictures of $ids could not be read; nothing returned.
+REJECTED_CLEAR = """
+UNWIND $ids AS id
+MATCH (p:Product {id: id})
+WITH p MATCH (p)<-[:OF]-(i:Instance) WHERE i.rejected IS NOT NULL
+REMOVE i.rejected
+"""
+
+# Notes instances that could not be read, and so have no vector: $rows of id, error; nothing returned.
+REJECTED = "UNWIND $rows AS row MATCH (i:Instance {id: row.id}) SET i.rejected = row.error"

@@ -10,6 +10,7 @@ __all__ = [
     "GENERATIONS",
     "GENERATION_ADVANCE",
     "GENERATION_EVALUATED",
+    "GENERATION_GROUPS",
     "GENERATION_JOBS",
     "GENERATION_LIVE",
     "GENERATION_REGISTER",
@@ -86,4 +87,14 @@ EVENT_ADD = "MERGE (e:Event {id: $id}) SET e += $values"
 EVENTS = """
 MATCH (e:Event) WHERE $generation = '' OR e.generation = $generation
 RETURN properties(e) AS e ORDER BY e.at DESC, e.id LIMIT $limit
+"""
+
+# What products of $ids are counted under: id, brands and categories (entity keys, with all above a category).
+GENERATION_GROUPS = """
+UNWIND $ids AS id
+MATCH (p:Product {id: id})
+OPTIONAL MATCH (p)-[:MADE_BY]->(b:Brand)
+WITH p, collect(DISTINCT b.key) AS brands
+OPTIONAL MATCH (p)-[:IN_CATEGORY]->(:Category)-[:CHILD_OF*0..30]->(c:Category)
+RETURN p.id AS id, brands, collect(DISTINCT c.key) AS categories
 """

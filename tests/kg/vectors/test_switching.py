@@ -47,8 +47,10 @@ def gated(stores: Stores, folder: Path, **gate: Any) -> Stores:
 def evaluated(stores: Stores, generation: str, against: str, live: float, found: float) -> None:
     gates = load_gates(stores.settings.generation_gates) if stores.settings.generation_gates else None
     one = {"scope": "overall", "group": "", "metric": "MRR", "queries": 9, "live": live, "shadow": found}
-    outcome = one | {"least": live - 0.1, "passed": found >= live - 0.1}
-    value = {"against": against, "gates": [outcome], "gates_digest": gates.digest if gates else "", "queries": 9}
+    outcome = one | {"least": live - 0.1}
+    failed = [outcome] if found < live - 0.1 else []
+    value = {"against": against, "gates_digest": gates.digest if gates else "", "queries": 9, "passed": not failed}
+    value |= {"failed": failed, "failed_count": len(failed)}
     stores.graph.write(GENERATION_EVALUATED, id=generation, evaluation=json.dumps(value))
 
 

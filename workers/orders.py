@@ -1,0 +1,140 @@
+"""What users order of generations: build one with another encoder, measure it, let it follow, switch, audit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from encoders.evaluation import trec
+from kg.errors import BadInput
+from kg.gates import load_gates
+from kg.stores import Stores
+from kg.vectors import generations
+from workers.jobs import Job, checkpoint_folder, submit
+
+__all__ = [
+    "Judged",
+    "Use",
+    "checked",
+    "submit_audit",
+    "submit_evaluate",
+    "submit_follow",
+    "submit_reembed",
+    "submit_switch",
+]
+
+Use = Literal["both", "text", "image"]
+Switch = Literal["promote", "rollback", "retire"]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a generation is measured with. Paths are as the worker sees them, like that of a checkpoint.
+
+    Attributes:
+        queries, qrels: in the formats of `skugraph eval`.
+        gates: JSON file of gates; empty for those of the settings.
+        use: part of the queries to ask with; "both" takes what a query has.
+        k: products found for each query.
+    """
+
+    queries: str
+    qrels: str
+    gates: str = ""
+    use: Use = "both"
+    k: int = 100
+
+
+def checked(judged: Judged) -> Judged:
+    """The same with absolute paths, its files read once: what is wrong with them is known before anything begins.
+
+    Raises:
+        BadInput: a file that is not there, or does not hold what it should; a part or a k that does not exist.
+    """
+    if judged.use not in get_args(Use):
+        raise BadInput(f"use = {judged.use!r}: one of {', '.join(get_args(Use))}", field="use")
+    if not 1 <= judged.k <= 1000:
+        raise BadInput(f"k = {judged.k}: from 1 to 1000", field="k")
+    paths = {name: Path(getattr(judged, name)).expanduser().absolute() for name in ("queries", "qrels")}
+    asked = {query.id for query in trec.read_queries(paths["queries"])}
+    if not asked & set(trec.read_qrels(paths["qrels"])):
+        raise BadInput(f"{paths['qrels']} judges none of the queries of {paths['queries']}")
+    gates = str(Path(judged.gates).expanduser().absolute()) if judged.gates else ""
+    if gates:
+        load_gates(Path(gates))
+    return Judged(str(paths["queries"]), str(paths["qrels"]), gates, judged.use, judged.k)
+
+
+def submit_reembed(
+    stores: Stores,
+    encoder_path: str | Path,
+    *,
+    judged: Judged | None = None,
+    promote: bool = False,
+    by: str = "",
+) -> Job:
+    """Build the generation of another encoder beside the live one, measure it if there is something to measure with,
+    and promote it if that is wanted and its gates let it pass. An open job for the same is taken up again.
+
+    Raises:
+        NotFound: no such folder.
+        BadInput: the settings ask for regions, and the encoder has no detector; see also `checked`.
+        JobError: a job for the same encoder is open with other options.
+        StoreDown: the graph or the broker does not answer.
+    """
+    folder = checkpoint_folder(stores, encoder_path)
+    options = {"judged": asdict(checked(judged)) if judged else None, "promote": promote, "by": by}
+    return submit(stores, "reembed", str(folder), options)
+
+
+def submit_evaluate(stores: Stores, generation: str, judged: Judged) -> Job:
+    """Measure a generation against the live one.
+
+    Raises:
+        NotFound: no such generation.
+        BadInput: it is the live one, not complete, or retired; see also `checked`.
+        JobError, StoreDown: as `submit_reembed`.
+    """
+    found = generations.get(stores, generation)
+    if found.state != "shadow":
+        raise BadInput(f"generation {found.id} is {found.state}: only one in the shadow is measured against the live")
+    return submit(stores, "evaluate", found.id, {"judged": asdict(checked(judged))})
+
+
+def submit_follow(stores: Stores, generation: str) -> Job:
+    """Embed what changed since the generation last did, as it was begun.
+
+    Raises:
+        NotFound: no such generation.
+        BadInput: it is retired.
+        StoreDown: as `submit_reembed`.
+    """
+    found = generations.get(stores, generation)
+    if found.state == "retired":
+        raise BadInput(f"generation {found.id} is retired", hint="`skugraph reembed --encoder DIR` builds it anew")
+    return submit(stores, "follow", found.id)
+
+
+def submit_audit(stores: Stores, *, repair: bool = False) -> Job:
+    """Compare graph and vectors, and mend what differs if that is wanted.
+
+    Raises:
+        JobError, StoreDown: as `submit_reembed`.
+    """
+    return submit(stores, "audit", "stores", {"repair": repair})
+
+
+def submit_switch(
+    stores: Stores, action: Switch, generation: str = "", *, by: str = "", reason: str = "", force: bool = False
+) -> Job:
+    """Promote, roll back or retire in a worker.
+
+    Raises:
+        BadInput: an action that does not exist.
+        StoreDown: as `submit_reembed`.
+    """
+    if action not in get_args(Switch):
+        raise BadInput(f"action = {action!r}: one of {', '.join(get_args(Switch))}", field="action")
+    options = {"by": by, "reason": reason, "force": force}
+    return submit(stores, "switch", f"{action} {generation}".strip(), options)

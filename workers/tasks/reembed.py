@@ -1,0 +1,72 @@
+"""The reembed task: a generation of another encoder beside the live one, measured, and promoted if that is wanted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from celery import Task, shared_task
+
+from kg.errors import EncoderMismatch
+from kg.stores import Stores
+from kg.vectors import generations, switching
+from workers.device import encoder_at
+from workers.filling import complete, fill, registered
+from workers.following import follow_others
+from workers.jobs import Job, get_job, move
+from workers.lease import note
+from workers.orders import Judged
+from workers.shadow import evaluate
+from workers.tasks import step
+
+__all__ = ["reembed", "reembed_step"]
+
+
+@shared_task(bind=True, name="reembed")
+def reembed(self: Task, job: str) -> None:
+    """Take the next step of the reembed job of that id."""
+    step(self.app.stores, job, reembed_step)
+
+
+def reembed_step(stores: Stores, job: Job) -> bool:
+    """Embed chunk after chunk for a while, then measure and promote as the job says; whether there is more to do.
+
+    What changes in the catalogue meanwhile is written to the live generation too: whenever that is behind, it gets a
+    job of its own, which has its turn between two steps of this one.
+
+    Raises:
+        EncoderMismatch: the checkpoint is another one than when the job began.
+        GateClosed: it was to be promoted, and stays below a gate. It is kept in the shadow.
+    """
+    encoder = encoder_at(Path(job.target), stores.settings)
+    if job.generation:
+        generations.check_encoder(generations.get(stores, job.generation), encoder.name, encoder.fingerprint)
+    generation, regions = registered(stores, encoder, job.target)
+    if job.generation not in ("", generation.id):
+        raise EncoderMismatch(
+            f"job {job.id} began generation {job.generation}, and the settings of regions now make it {generation.id}"
+        )
+    follow_others(stores, generation.id)
+    filled = fill(stores, job, encoder, generation, regions)
+    if filled != "complete":
+        return filled == "more"
+    complete(stores, generation)
+    if judge(stores, job, generation.id):
+        note(stores, job.id, stage="")
+        move(stores, job.id, ["running"], "done")
+    follow_others(stores, generation.id)
+    return False
+
+
+def judge(stores: Stores, job: Job, generation: str) -> bool:
+    """Measure and promote as the job says; whether the job is still to go on."""
+    first = generations.live_id(stores) == generation  # nothing was live: there is nothing to measure it against
+    live = generations.live_id(stores)
+    if job.asked.get("judged") and not first:
+        note(stores, job.id, stage="evaluating")
+        evaluate(stores, generation, Judged(**job.asked["judged"]), report=stores.home.log / f"{job.id}.json")
+    if get_job(stores, job.id).state != "running":
+        return False
+    if job.asked.get("promote") and not first:
+        reason = f"asked for with job {job.id}"
+        switching.promote(stores, generation, by=job.asked.get("by", ""), reason=reason, replacing=live)
+    return True
