@@ -3,7 +3,7 @@ them. Nothing is stored: who asks says everything in the request, and the log ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +40,9 @@ from kg.vectors.generations import Generation
 
 __all__ = ["recommend", "weights_of"]
 
-POOL = 4  # candidates for each place of a list, so that diversity has a choice
+POOL = 4  # candidates for each place of a list, so that diversity has a choice,
+WIDER = 4  # times more where too many of them are listings of the same products,
+MOST = 4096  # up to so many
 SKEW = timedelta(minutes=1)  # by which the clock of who asks may be ahead
 
 
@@ -65,9 +67,12 @@ def recommend(
 
     Raises:
         NotFound: a product that does not exist, or no generation to compare pictures in.
-        BadInput: a time in the future, or only weights of 0; see `api.instances.search_instances` for pictures.
+        BadInput: k above the setting `search_max_k`, a time in the future, or only weights of 0; see
+            `api.instances.search_instances` for pictures.
         BadFilter, BadPicture, EncoderMismatch, StoreDown, TooLarge: see there.
     """
+    if request.k > (most := searcher.stores.settings.search_max_k):
+        raise BadInput(f"k = {request.k}: at most {most} (setting search_max_k)", field="k")
     return _of_viewed(searcher, request, now or datetime.now(UTC)) if request.viewed else _of_picture(searcher, request)
 
 
@@ -106,19 +111,26 @@ def _of_viewed(searcher: Searcher, request: RecommendationsRequest, now: datetim
     generation, stale = searcher.live()
     notes = list(selection.notes)
     drafts: list[Draft] = []
+    seen = Listings({}, {}, {})
     if generation is None:
         notes.append(f"nothing similar: {NO_GENERATION}. {EMBED}")
     else:
         with clock("similar"):
-            drafts = _alike(stores, generation, stale, weights, selection, excluded, POOL * request.k)
+            drafts, seen = _enough(
+                stores.graph,
+                request.k,
+                lambda wanted: _alike(stores, generation, stale, weights, selection, excluded, wanted),
+            )
         if not drafts:
             notes.append(
                 "nothing similar: what was looked at has no vectors in this generation, or all else is left out"
             )
     with clock("complementary"):
-        others = _matching(stores.graph, weights, selection, excluded, POOL * request.k)
+        others, more = _enough(
+            stores.graph, request.k, lambda wanted: _matching(stores.graph, weights, selection, excluded, wanted)
+        )
     with clock("results"):
-        seen = listings(stores.graph, [draft.id for draft in (*drafts, *others)])
+        seen = seen.joined(more)
         similar = _shown(stores, generation, drafts, seen, request)
         goes_with = _shown(stores, generation, others, seen, request)
     return RecommendationsReply(
@@ -153,11 +165,16 @@ def _of_picture(searcher: Searcher, request: RecommendationsRequest) -> Recommen
             Draft(hit.product.id, hit.score, "", hit.reason, hit.scores) for hit in near if hit.product.id not in own
         ]
         others: list[Draft] = []
+        more = Listings({}, {}, {})
         if first:
             with clock("complementary"):
-                others = _matching(stores.graph, {first.id: 1.0}, selection, excluded, POOL * request.k)
+                others, more = _enough(
+                    stores.graph,
+                    request.k,
+                    lambda wanted, id=first.id: _matching(stores.graph, {id: 1.0}, selection, excluded, wanted),  # type: ignore[misc]
+                )
         with clock("results"):
-            seen = listings(stores.graph, [draft.id for draft in (*alike, *others)])
+            seen = listings(stores.graph, [draft.id for draft in alike]).joined(more)
             instances.append(
                 InstanceRecommendations(
                     number=one.number,
@@ -181,7 +198,8 @@ def _instances(searcher: Searcher, request: RecommendationsRequest, *, filters: 
     """What the picture shows; recognised in the whole catalogue, whatever may be recommended."""
     names = ("image", "image_url", "boxes", "limit", "min_score", *(("filters",) if filters else ()))
     given = {name: value for name in names if (value := getattr(request, name)) is not None}
-    return search_instances(searcher, InstancesRequest(**given, k=min(100, POOL * request.k), merged_k=1))
+    depth = min(100, POOL * request.k, searcher.stores.settings.search_max_k)
+    return search_instances(searcher, InstancesRequest(**given, k=depth, merged_k=1))
 
 
 def _selection(stores: Stores, request: RecommendationsRequest) -> Selection:
@@ -201,6 +219,24 @@ def _same(graph: Graph, ids: Sequence[str]) -> frozenset[str]:
         more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
         raise NotFound(f"viewed: product {unknown[0]!r}{more} does not exist", field="viewed")
     return frozenset(row["same"] for row in rows)
+
+
+def _enough(graph: Graph, k: int, find: Callable[[int], list[Draft]]) -> tuple[list[Draft], Listings]:
+    """Candidates of k different products, as far as there are so many, and their listings.
+
+    Args:
+        graph: that is read.
+        k: products wanted.
+        find: the so many best candidates, or all there are.
+    """
+    wanted = POOL * k
+    while True:
+        drafts = find(wanted)
+        seen = listings(graph, [draft.id for draft in drafts])
+        different = {seen.identity(draft.id) for draft in drafts if draft.id in seen.cards}
+        if len(different) >= k or len(drafts) < wanted or wanted >= MOST:
+            return drafts, seen
+        wanted = min(WIDER * wanted, MOST)
 
 
 def _alike(

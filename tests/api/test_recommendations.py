@@ -110,6 +110,32 @@ def test_weights_and_filters(shop: Path, ask: Ask) -> None:
     assert "p3" not in ids(only_left_out.similar) + ids(only_left_out.complementary)
 
 
+def test_many_listings_of_one_product_leave_room_for_others(stores: Stores, ask: Ask) -> None:
+    for number in range(30):  # of the same series: a bed, 27 listings of one lamp, two other lamps of a lesser tie
+        id = f"n{number:02}"
+        put(stores.graph, id, price=10.0)
+        stores.graph.write(MOVE, id=id, key="category:lamps" if number else "category:beds")
+        stores.graph.write(LINK, id=id, key="series:kura", type="series", text="kura", df=30)
+        if 2 <= number < 28:
+            stores.graph.write(SAME, a=id, b="n01")
+    for number in range(28):
+        stores.graph.write(LINK, id=f"n{number:02}", key="colour:red", type="colour", text="red", df=28)
+    found = ids(ask(viewed=[{"id": "n00"}], k=3).complementary)
+    assert len(found) == 3
+    assert {"n28", "n29"} < set(found)
+
+
+def test_a_small_largest_k_holds_for_what_is_asked_not_for_what_is_read(shop: Path, stores: Stores) -> None:
+    settings = stores.settings.model_copy(update={"search_max_k": 5})
+    searcher = Searcher(Stores(settings, stores.graph, stores.vectors_uri), load)
+    image, boxes = scene(shop, [0])
+    question: dict[str, Any] = {"image": data(image), "boxes": boxes}
+    assert recommend(searcher, RecommendationsRequest(**question, k=5)).instances
+    for asked in (question, {"viewed": [{"id": "p0"}]}):
+        with pytest.raises(BadInput, match=r"k = 6: at most 5 \(setting search_max_k\)"):
+            recommend(searcher, RecommendationsRequest(**asked, k=6))
+
+
 def test_without_vectors_the_graph_answers(stores: Stores, ask: Ask) -> None:
     for id, key in (("a", "category:beds"), ("b", "category:lamps")):
         put(stores.graph, id)
