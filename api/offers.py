@@ -49,7 +49,9 @@ def compare(stores: Stores, id: str, *, by: SortBy = "price", limit: int = 100, 
         raise NotFound(f"product {id!r} does not exist")
     calibration, scores, notes = _sought(stores, id) if found else (None, {}, [])
     rows = {row["id"]: row for row in stores.graph.read(OFFERS, ids=sorted(certain | set(scores)))}
-    own = rows[id]
+    own = rows.get(id)
+    if own is None:  # it went while it was being compared
+        raise NotFound(f"product {id!r} does not exist")
     stated = {row["identity"] for row in rows.values() if row["id"] in certain and row["identity"]}
     offers = []
     for row in rows.values():

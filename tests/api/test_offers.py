@@ -66,6 +66,17 @@ def shop(stores: Stores, *, products: int = 60, noise: float = 0.05) -> Generati
     return live(stores, {"image": pictures, "text": texts})
 
 
+def test_a_product_that_goes_meanwhile_is_not_found(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sought(stores: Stores, id: str) -> tuple[None, dict[str, float], list[str]]:
+        stores.graph.write("MATCH (p:Product {id: $id}) DETACH DELETE p", id=id)
+        return None, {}, []
+
+    monkeypatch.setattr("api.offers._sought", sought)
+    stores.graph.write(WRITE, rows=[listing("gone")])
+    with pytest.raises(NotFound, match="product 'gone' does not exist"):
+        compare(stores, "gone")
+
+
 def test_calibration_reaches_the_precision_and_is_noted(stores: Stores) -> None:
     generation = shop(stores)
     told: list[tuple[int, int]] = []
