@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from api.models import FoundEntity
 from api.needs import Read, UseBackend
+from api.words import query_words
 from kg import entity_vectors
 from kg.errors import BadInput, NotFound
 from kg.filters import MAX_HOPS
@@ -93,11 +93,9 @@ def entities(
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> EntityList:
     """Entities whose text has the words, or the most frequent ones."""
-    words = re.findall(r"\w+", query)
+    words = query_words(query)
     if words:  # nothing but words reaches the full-text parser, so its syntax cannot fail
-        rows = server.stores.graph.read(
-            browse.ENTITY_SEARCH, query=" ".join(w.lower() for w in words), type=type, limit=limit
-        )
+        rows = server.stores.graph.read(browse.ENTITY_SEARCH, query=" ".join(words), type=type, limit=limit)
     else:
         rows = server.stores.graph.read(browse.ENTITIES, type=type, limit=limit)
     return EntityList(entities=tuple(EntityRow(**_row(row)) for row in rows))

@@ -131,6 +131,8 @@ def test_entities_are_found_by_words_and_by_key(shop: TestClient) -> None:
     assert [e["df"] for e in frequent] == sorted((e["df"] for e in frequent), reverse=True)
     found = shop.get("/v1/entities", params={"query": f"{frequent[0]['text']} +(:"}).json()["entities"]
     assert frequent[0]["key"] in {entity["key"] for entity in found}
+    wide = "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in frequent[0]["text"])
+    assert shop.get("/v1/entities", params={"query": wide}).json()["entities"] == found  # full width is no other word
     one = shop.get(f"/v1/entities/{frequent[0]['key']}").json()
     assert (one["text"], one["similar"]) == (frequent[0]["text"], [])
     refused(shop.get("/v1/entities/brand:nobody"), 404, "not-found")
