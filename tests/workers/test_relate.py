@@ -143,6 +143,11 @@ def test_entities_whose_products_look_alike(stores: Stores) -> None:
         {"instance_id": f"{product}#img0", "product_id": product, "vector": np.array(looks[keys[0]], np.float32)}
         for product, keys in products.items()
     ]
+    rows += [  # balls lie beside the cubes: what regions show is not what the entity looks like
+        {"instance_id": f"cube{n}#img0#0,0,4,{high}", "product_id": f"cube{n}", "vector": looks["b:ball"]}
+        for n in range(3)
+        for high in range(1, 9)
+    ]
     stores.vectors.upsert(collection, rows)
     stores.graph.write("MATCH (g:Generation {id: $id}) SET g.state = 'shadow'", id=live.id)
     switching.promote(stores, live.id)
