@@ -59,8 +59,9 @@ def nt_xent(pictures: Tensor, texts: Tensor, scale: Tensor, same: Tensor) -> Ten
 
 
 def masked_words(scores: Tensor, words: Tensor) -> Tensor:
-    """Cross entropy of (M, V) scores against (M,) words; 0 where M is 0."""
-    return functional.cross_entropy(scores.float(), words) if len(words) else scores.sum().float() * 0
+    """Cross entropy of (M, V) scores against (M,) words, those of -100 left out (words that no training text has); 0
+    where none is left."""
+    return functional.cross_entropy(scores.float(), words) if (words >= 0).any() else scores.sum().float() * 0
 
 
 def masked_regions(predicted: Tensor, features: Tensor) -> Tensor:

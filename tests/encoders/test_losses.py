@@ -123,6 +123,10 @@ def test_masked_words_is_cross_entropy_and_masked_regions_the_mean_square() -> N
         for row, word in zip(scores, words.tolist(), strict=True)
     )
     assert float(masked_words(scores, words)) == pytest.approx(wanted / 2)
+    assert float(masked_words(scores, torch.tensor([1, -100]))) == pytest.approx(
+        float(masked_words(scores[:1], words[:1]))
+    )
+    assert float(masked_words(scores, torch.tensor([-100, -100]))) == 0  # words that the training does not know
     predicted, features = torch.tensor([[1.0, 2.0], [3.0, 5.0]]), torch.tensor([[1.0, 1.0], [0.0, 5.0]])
     assert float(masked_regions(predicted, features)) == pytest.approx((1 + 9) / 4)
 
