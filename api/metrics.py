@@ -5,6 +5,9 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 __all__ = [
+    "AUDIT_AT",
+    "AUDIT_FAULTS",
+    "DRIFT",
     "GENERATION_STALE",
     "INSTANCES_FOUND",
     "INSTANCES_SECONDS",
@@ -39,6 +42,9 @@ GENERATION_STALE = Gauge(
     "Changes of the catalogue that a generation has not embedded yet",
     ["generation", "state"],
 )
+DRIFT = Gauge("skugraph_drift", "Share of what the latest audit looked at in which graph and vectors do not agree")
+AUDIT_FAULTS = Gauge("skugraph_audit_faults", "Faults that the latest audit found, by kind", ["kind"])
+AUDIT_AT = Gauge("skugraph_audit_at_seconds", "When the latest audit ended, in seconds of the epoch; 0: there was none")
 JOBS = Gauge("skugraph_jobs", "Jobs, by kind and state", ["kind", "state"])
 QUEUE_MESSAGES = Gauge("skugraph_queue_messages", "Messages that wait for a worker, by queue", ["queue"])
 UP = Gauge("skugraph_up", "Whether the graph, the vectors and the broker answer: 1 or 0", ["part"])
