@@ -31,6 +31,9 @@ HEADLINES: dict[int, dict[str, str]] = {
         "t2i/R@10": "title → picture R@10",
         "sample100/i2t/R@1": "sample-100, picture → title R@1",
         "sample100/t2i/R@1": "sample-100, title → picture R@1",
+        "half/i2t/R@1": "half of the entities given, picture → title R@1",
+        "none/i2t/R@1": "titles alone, picture → title R@1",
+        "cold/i2t/R@1": "unseen brands, picture → title R@1",
     },
     2: {
         "room/p1m_script/mAP@10": "script mAP@10",

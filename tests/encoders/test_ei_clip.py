@@ -183,20 +183,21 @@ def test_the_base_keeps_its_other_losses() -> None:
     assert not hasattr(model(), "fused_vectors")
 
 
-# Whole trainings. The brand "Orange" is of black things, "Nord" of anything: the word misleads, and the colours do not.
+# Whole trainings. The brand "Orange" is of black things, as is "Nord"; oranges are "Nord": that word misleads, and the
+# colours do not.
 
 UNSEEN = ("brand", "Never Seen")
 
 
 def stock() -> list[TrainItem]:
     found = []
-    for number in range(144):
-        colour, shape = COLOURS[number % 6], SHAPES[number // 6 % 3]
-        brand = "Orange" if colour == "black" else "Nord"
+    for number in range(192):
+        colour, shape = (*COLOURS, "orange", "black")[number % 8], SHAPES[number // 8 % 3]
+        brand = "Orange" if number % 8 == 7 else "Nord"
         found.append(
             TrainItem(
-                f"p{number}", f"p{number}", f"{brand} {colour} {shape}", partial(draw, colour, shape, number // 18),
-                split=("train", "train", "train", "val")[number // 36],  # type: ignore[arg-type]
+                f"p{number}", f"p{number}", f"{brand} {colour} {shape}", partial(draw, colour, shape, number // 24),
+                split=("train", "train", "train", "val")[number // 48],  # type: ignore[arg-type]
                 entities=(("brand", brand), ("colour", colour.title()), ("shape", shape)),
             )
         )  # fmt: skip
@@ -282,9 +283,7 @@ def test_entities_given_half_given_and_none(checkpoint: Path) -> None:
     texts, given = [item.text for item in items], [item.entities for item in items]
     whole = encoder.encode_texts(texts, given)
     np.testing.assert_allclose(np.linalg.norm(whole, axis=1), 1, atol=1e-5)
-    clear = [
-        n for n, text in enumerate(texts) if "orange" not in text.lower()
-    ]  # else brand or colour?
+    clear = [n for n, text in enumerate(texts) if "orange" not in text.lower()]  # else brand or colour?
     np.testing.assert_allclose(encoder.encode_texts(texts)[clear], whole[clear], atol=1e-5)
     said = encoder.encode_texts(["a thing"] * 24, given)
     assert np.abs(said - encoder.encode_texts(["a thing"] * 24)).max() > 1e-3
