@@ -18,7 +18,7 @@ from kg.errors import BadInput
 from kg.ngrams import Grams, count_grams
 from kg.phrases import LEAST_LETTERS, LEAST_UNSPACED, Phrases
 from kg.records import entity_key
-from kg.scripts import unspaced
+from kg.scripts import mark, unspaced
 from kg.words import STOP_WORDS, join, meaningful, stretches
 
 __all__ = ["PHRASE", "Mined", "dictionary", "fold", "mine", "tag"]
@@ -116,13 +116,7 @@ def fold(text: str) -> str:
     """What spellings of one entity have in common: letters and digits, without the accents of European scripts. Marks
     of other scripts are letters in all but name: バス is no ハス."""
     plain = unicodedata.normalize("NFD", text.casefold())
-    return "".join(letter for letter in plain if letter.isalnum() or _is_mark(letter))
-
-
-def _is_mark(letter: str) -> bool:
-    """A vowel of the scripts from Devanagari to Khmer, or a kana's voicing. What is left away in Arabic and Hebrew as
-    often as written is none, nor what makes a sign an emoji."""
-    return unicodedata.category(letter) in ("Mn", "Mc") and ("\u0900" <= letter < "\u1ab0" or letter in "\u3099\u309a")
+    return "".join(letter for letter in plain if letter.isalnum() or mark(letter))
 
 
 def _phrases(words: list[str], captions: int, grams: Grams) -> Iterable[tuple[tuple[int, ...], str, int, float]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import ahocorasick
 
 from kg.records import normalise
-from kg.scripts import unspaced
+from kg.scripts import mark, unspaced
 
 __all__ = ["LEAST_LETTERS", "LEAST_UNSPACED", "Mention", "Phrases"]
 
@@ -77,4 +77,4 @@ def _bounded(text: str, start: int, end: int) -> bool:
 
 
 def _joined(left: str, right: str) -> bool:
-    return left.isalnum() and right.isalnum() and not unspaced(left) and not unspaced(right)
+    return all((letter.isalnum() or mark(letter)) and not unspaced(letter) for letter in (left, right))

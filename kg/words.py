@@ -13,7 +13,7 @@ from functools import cache
 
 from kg.errors import BadSetting
 from kg.records import normalise
-from kg.scripts import unspaced
+from kg.scripts import MARKS, unspaced
 
 __all__ = ["STOP_WORDS", "join", "meaningful", "stretches"]
 
@@ -34,8 +34,9 @@ _STOP = """
 STOP_WORDS = frozenset(_STOP.split())
 _HAN = "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _UNSPACED = f"{_HAN}\u0e00-\u0eff\u2e80-\u33ff\uac00-\ud7af"  # as kg.scripts has them
+_LETTERS = rf"(?:[^\W_{_UNSPACED}][{MARKS}]*)+"
 # A word of a script with spaces, a run of Chinese, or one letter of another script.
-_WORD = re.compile(rf"[^\W_{_UNSPACED}]+(?:['’.&+\-][^\W_{_UNSPACED}]+)*|(?P<han>[{_HAN}]+)|[^\W_]")
+_WORD = re.compile(rf"{_LETTERS}(?:['’.&+\-]{_LETTERS})*|(?P<han>[{_HAN}]+)|[^\W_][{MARKS}]*")
 _MEASURE = re.compile(r"\d+(?:[-.x*+]\d+)*[a-z]{0,4}(?:[-.x*+]\d+[a-z]{0,4})*")
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kg.errors import BadInput
 from kg.mining import dictionary, fold, mine, tag
 from kg.phrases import Phrases
+from kg.words import stretches
 
 TEA = [
     f"{leaf} tea, flip flops {colour} {extra}"
@@ -71,6 +72,14 @@ def test_spellings_of_one_entity(spellings: list[str], key: str) -> None:
     assert [one.key for one in found] == [key]
     assert found[0].df == len(captions)
     assert all(tag(dictionary(found), f"a {spelling}!") == (key,) for spelling in spellings)
+
+
+def test_words_with_vowel_signs_stay_whole() -> None:
+    assert stretches("हिन्दी चाय, ชา") == [["हिन्दी", "चाय"], ["ช", "า"]]
+    assert stretches("ปีใหม่")[0][0] == "ปี"
+    found = Phrases([("phrase:दिल", "दिल")])
+    assert [one.start for one in found.find("एक दिल")] == [3]
+    assert found.find("एक दिली") == []
 
 
 @pytest.mark.parametrize(
