@@ -9,12 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import get_args
 
 from amqp.exceptions import ChannelError
 from kombu.exceptions import ChannelError as VirtualChannelError
 
 from api.backend import Backend
-from api.metrics import GENERATION_STALE, JOBS, QUEUE_MESSAGES, UP, WATCHED_AT
+from api.metrics import AUDIT_AT, AUDIT_FAULTS, DRIFT, GENERATION_STALE, JOBS, QUEUE_MESSAGES, UP, WATCHED_AT
+from kg.audit import FaultKind, latest
 from kg.errors import SkugraphError
 from kg.graph.cypher.health import COUNT_JOBS
 from kg.vectors.generations import listing, stale
@@ -49,6 +51,7 @@ class Watch:
         self._answers("broker", self._queues)
         if graph:
             self._answers("graph", self._jobs)
+            self._answers("graph", self._audit)
         if graph and vectors:  # which generation is live stands in the vectors
             self._answers("vectors", self._generations)
         WATCHED_AT.set(time.time())
@@ -79,6 +82,14 @@ class Watch:
         JOBS.clear()
         for row in found:
             JOBS.labels(row["kind"], row["state"]).set(row["jobs"])
+
+    def _audit(self) -> None:
+        if (note := latest(self.server.stores)) is None:
+            return
+        DRIFT.set(note.drift)
+        AUDIT_AT.set(note.at)
+        for kind in get_args(FaultKind):
+            AUDIT_FAULTS.labels(kind).set(note.faults.get(kind, 0))
 
     def _generations(self) -> None:
         stores = self.server.stores

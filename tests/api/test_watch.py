@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 import urllib.request
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
+from kg.audit import FaultKind, audit
 from kg.home import Home
 from kg.processes import free_port, stop
 from kg.settings import Settings, load_settings
@@ -63,6 +65,7 @@ def test_jobs_queues_and_generations_are_counted(here: Stores, tmp_path: Path) -
     put(here.graph, "p2", title="Box")
     put(here.graph, "p3", title="Cup")
     submit_relate(here)
+    report = audit(here)
     pause(here, submit_embed(here, write_tiny(tmp_path / "tiny")).id)
     seen = ask(here.settings)
     assert {part: seen["skugraph_up", part] for part in ("graph", "vectors", "broker")} == {
@@ -74,6 +77,9 @@ def test_jobs_queues_and_generations_are_counted(here: Stores, tmp_path: Path) -
     assert seen["skugraph_jobs", "embed", "paused"] == 1
     assert (seen["skugraph_queue_messages", "graph"], seen["skugraph_queue_messages", "encode"]) == (1, 1)
     assert seen["skugraph_generation_stale", live.id, "live"] == 2
+    assert seen["skugraph_drift",] == pytest.approx(report.drift)
+    assert abs(seen["skugraph_audit_at_seconds",] - time.time()) < 60
+    assert sum(seen["skugraph_audit_faults", kind] for kind in get_args(FaultKind)) == report.faults.total()
     assert abs(seen["skugraph_watched_at_seconds",] - time.time()) < 60
 
     here.graph.write("MATCH (n) WHERE n:Job OR n:Generation DETACH DELETE n")
