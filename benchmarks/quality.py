@@ -31,6 +31,7 @@ from benchmarks.quality_answers import remembering
 from benchmarks.quality_choice import Measured, choose
 from benchmarks.quality_data import Benchmark, fashion, grocery
 from benchmarks.quality_entities import entities
+from benchmarks.quality_fashiongen import DEFAULT, TEMPLATES, fashiongen, is_fashiongen
 from benchmarks.quality_report import print_results, write_report
 from benchmarks.quality_rooms import rooms
 from encoders import load
@@ -130,6 +131,8 @@ def _encoders(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _benchmark(options: argparse.Namespace) -> Benchmark:
+    if options.protocol == 1 and is_fashiongen(options.data):
+        return fashiongen(options.data, options.test_data, options.quick, options.template)
     return PROTOCOLS[options.protocol](options.data, options.test_data, options.quick)
 
 
@@ -240,6 +243,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_count, default=1, help="how many, from 0")
     parser.add_argument("--jobs", type=_count, help="trainings at a time; default: one for each core, one on a GPU")
     parser.add_argument("--epochs", type=int, help="instead of the configs'")
+    parser.add_argument(
+        "--template", default=DEFAULT, choices=TEMPLATES, help="text of a product of Fashion-Gen (default: %(default)s)"
+    )
     parser.add_argument("--quick", action="store_true", help="a tenth of the items, two epochs: does it run at all?")
     parser.add_argument("--work", type=Path, default=Path("build/quality"), help="checkpoints and feature cache")
     parser.add_argument("--out", type=Path, help="JSON file")

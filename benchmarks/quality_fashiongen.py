@@ -23,7 +23,7 @@ from kg.catalogue.fashiongen import View, find_files, open_view, read_fashiongen
 from kg.errors import BadInput
 from kg.records import caption
 
-__all__ = ["TEMPLATES", "fashiongen", "item_of", "split_view"]
+__all__ = ["DEFAULT", "TEMPLATES", "fashiongen", "is_fashiongen", "item_of", "split_view"]
 
 TEMPLATES: dict[str, Callable[[View], str]] = {
     "name and description": lambda view: caption(view.name, view.description),
@@ -34,6 +34,11 @@ TEMPLATES: dict[str, Callable[[View], str]] = {
 }
 LEAKS = ("fields and description",)  # what the text says of brand and season makes it easier to find: it is noted
 DEFAULT = "name and description"
+
+
+def is_fashiongen(data: Path) -> bool:
+    """Whether this is a file of Fashion-Gen, or a folder that holds one."""
+    return data.suffix == ".h5" or any(data.glob("*.h5"))
 
 
 def fashiongen(data: Path, test_data: Path | None, quick: bool, template: str = DEFAULT) -> Benchmark:

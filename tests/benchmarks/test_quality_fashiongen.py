@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.quality_fashiongen import TEMPLATES, fashiongen, item_of
+from benchmarks import quality
+from benchmarks.quality_fashiongen import TEMPLATES, fashiongen, is_fashiongen, item_of
 from encoders.data import split_of
 from kg.catalogue.fashiongen import read_fashiongen
 from kg.errors import BadInput
@@ -112,6 +113,15 @@ def test_entities_are_given_to_the_encoders_that_take_them(files: Path) -> None:
     assert len(listening.given) == 20
     assert listening.given[0][0] == ("brand", "Maison 0")
     assert deaf.given is None
+
+
+def test_the_quality_benchmark_knows_its_files(files: Path) -> None:
+    options = quality._parser().parse_args(["--data", str(files), "--protocol", "1", "--template", "description"])
+    benchmark = quality._benchmark(options)
+    assert benchmark.name == "fashiongen"
+    assert benchmark.facts["text"] == "description"
+    assert is_fashiongen(files / TEST)
+    assert not is_fashiongen(files.parent / "nowhere")
 
 
 def test_bad_input(files: Path, tmp_path: Path) -> None:
