@@ -114,8 +114,11 @@ def embed_chunks(
         except (BadPicture, TooLarge) as error:
             return Reject(task.change.id, task.instance.id, uri, str(error))
 
-    ours = {"initializer": adopt, "initargs": (here(),)}  # what the threads do belongs to the task that is traced
-    with ThreadPoolExecutor(DECODERS, "decode") as decoders, ThreadPoolExecutor(1, "write", **ours) as writer:
+    with (
+        ThreadPoolExecutor(DECODERS, "decode") as decoders,
+        # What is written belongs to the task that is traced.
+        ThreadPoolExecutor(1, "write", initializer=adopt, initargs=(here(),)) as writer,
+    ):
         writing = _Writing(vectors, collections, writer, clock)
         before: Future[bool] | None = None  # commit of the chunk before the one at hand
         items: list[Item] = []
