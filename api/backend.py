@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from api.auth import Keys, keys_wanted
 from api.limits import RateLimit
+from api.load import LoadReporter
 from api.models import SearchRequest
 from api.search import Searcher
 from encoders.protocol import Encoder
@@ -53,6 +54,7 @@ class Backend:
         self._stores: Stores | None = None
         self._searcher: Searcher | None = None
         self._warming: threading.Thread | None = None
+        self._load = LoadReporter(lambda: self.stores) if settings.embed_yield_ms else None
 
     @property
     def stores(self) -> Stores:
@@ -103,8 +105,12 @@ class Backend:
 
         self._warming = threading.Thread(target=work, name="warm", daemon=True)
         self._warming.start()
+        if self._load is not None and self._load.ident is None:
+            self._load.start()
 
     def close(self) -> None:
+        if self._load is not None:
+            self._load.stop()
         if self._warming is not None:
             self._warming.join()  # connections are not closed under its hands
         self._open.close()

@@ -174,7 +174,9 @@ def _generation(report: Report, stores: Stores, live: Generation) -> None:
     for kind in sorted(set(counts) & set(instances)):
         lacking = instances[kind] - counts[kind]
         if not stale and lacking < 0 and not live.regions:  # regions are rows besides
-            report.faults.append(f"generation {live.id}: {-lacking:,} {kind} vectors too many: train and embed anew")
+            report.faults.append(
+                f"generation {live.id}: {-lacking:,} {kind} vectors too many: `skugraph audit --repair`"
+            )
         elif not stale and lacking > 0:
             report.faults.append(
                 f"generation {live.id}: {lacking:,} {kind} instances have no vector: `skugraph jobs` names the rejects"

@@ -25,7 +25,7 @@ from kg.errors import BadInput, NotFound
 from kg.graph.resolving import select
 from kg.graph.selection import Selection
 from kg.settings import InstanceKind
-from kg.vectors.generations import Generation
+from kg.vectors.generations import Generation, Part
 
 __all__ = ["search_instances"]
 
@@ -137,9 +137,9 @@ def search_instances(searcher: Searcher, request: InstancesRequest) -> Instances
 
 def _parts(
     encoder: Encoder, generation: Generation, image: Image, regions: Sequence[Region], text: str
-) -> dict[str, list[NDArray[np.float32]]]:
+) -> dict[Part, list[NDArray[np.float32]]]:
     """What is compared: each region by its picture, and where there is a text by both together and by the text."""
-    parts = {"picture": _rows(region_vectors(encoder, image, regions))}
+    parts: dict[Part, list[NDArray[np.float32]]] = {"picture": _rows(region_vectors(encoder, image, regions))}
     if text:
         parts["text"] = [encoder.encode_texts([text])]
     if text and "fused" in generation.kinds:

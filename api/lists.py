@@ -22,16 +22,10 @@ from kg.records import Box
 from kg.regions import split_region
 from kg.settings import InstanceKind, Settings
 from kg.stores import Stores
-from kg.vectors.generations import Generation
+from kg.vectors.generations import Generation, Part
 
 __all__ = ["EMBED", "NO_GENERATION", "VectorList", "compared", "matches", "picture", "vector_lists"]
 
-# What each part of the question is compared with; a generation that keeps none of these is asked in what it has.
-COMPARED: dict[str, tuple[InstanceKind, ...]] = {
-    "picture": ("image",),
-    "text": ("image", "text"),
-    "pair": ("fused",),
-}
 NO_GENERATION = "no generation is live: there are no vectors to compare"
 EMBED = "`skugraph embed` makes them"
 
@@ -65,7 +59,7 @@ def vector_lists(
         if seen or request.like or request.entities:
             raise NotFound(NO_GENERATION, hint=EMBED)
         return {}
-    parts: dict[str, list[NDArray[np.float32]]] = {}
+    parts: dict[Part, list[NDArray[np.float32]]] = {}
     if seen:
         parts["picture"] = [encoder(generation).encode_images([seen])]
     pair = seen is not None and bool(request.text) and "fused" in generation.kinds
@@ -82,7 +76,7 @@ def vector_lists(
 
 
 def compared(
-    stores: Stores, generation: Generation, parts: Mapping[str, Sequence[NDArray[np.float32]]]
+    stores: Stores, generation: Generation, parts: Mapping[Part, Sequence[NDArray[np.float32]]]
 ) -> dict[str, VectorList]:
     """Each part of the question against every kind that suits it: `picture-image`, `text-text`, …
 
@@ -95,7 +89,7 @@ def compared(
     return {
         f"{part}-{kind}": VectorList(collections[kind], kind, tuple(questions))
         for part, questions in parts.items()
-        for kind in [kind for kind in COMPARED[part] if kind in collections] or generation.kinds[:1]
+        for kind in generation.suited(part)
     }
 
 

@@ -19,7 +19,7 @@ from api.results import hits, listings
 from api.understanding import EntityFinder
 from api.words import query_words
 from encoders.protocol import Encoder
-from kg.errors import BadInput, EncoderMismatch
+from kg.errors import BadInput
 from kg.graph import selection as graph_side
 from kg.graph.resolving import select
 from kg.graph.selection import Selection
@@ -181,12 +181,7 @@ class Searcher:
         with self._lock:
             if generation.id not in self._encoders:
                 encoder = self.load_encoder(generation.encoder_path)
-                if encoder.fingerprint != generation.fingerprint:
-                    raise EncoderMismatch(
-                        f"the checkpoint {generation.encoder_path} has fingerprint {encoder.fingerprint}, but "
-                        f"generation {generation.id} was embedded with {generation.fingerprint}",
-                        hint="put the checkpoint back, or embed the catalogue with this one",
-                    )
+                generations.check_encoder(generation, encoder.name, encoder.fingerprint)
                 self._encoders = {generation.id: encoder}
             return self._encoders[generation.id]
 

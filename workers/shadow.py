@@ -33,6 +33,7 @@ from workers.orders import Judged, Use
 __all__ = ["encoder_of", "evaluate", "rank"]
 
 BATCH = 32  # queries of one request
+DEPTH = 100  # products of a list that is fused with others, at least
 INSTANCES = 4  # asked for, for each product that is wanted; doubled where that does not do
 SHOWN = 20  # shut gates kept on the generation; all of them are in the report
 
@@ -129,12 +130,12 @@ def rank(
         EncoderMismatch: the encoder is not that of the generation.
     """
     generations.check_encoder(generation, encoder.name, encoder.fingerprint)
-    constant, run = stores.settings.rrf_constant, Run()
+    constant, depth, run = stores.settings.rrf_constant, max(DEPTH, 2 * k), Run()
     for start in range(0, len(queries), BATCH):
         batch = queries[start : start + BATCH]
         fused: Run = {query.id: {} for query in batch}
         for names, collection, matrix in _questions(stores, generation, encoder, batch, use):
-            for name, products in zip(names, _nearest(stores.vectors, collection, matrix, k), strict=True):
+            for name, products in zip(names, _nearest(stores.vectors, collection, matrix, depth), strict=True):
                 for place, product in enumerate(products, start=1):
                     fused[name][product] = fused[name].get(product, 0.0) + 1 / (constant + place)
         for name, scores in fused.items():

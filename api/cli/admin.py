@@ -1,4 +1,4 @@
-"""Looking after an installation: doctor, migrate, keys."""
+"""Looking after an installation: doctor, audit, migrate, keys."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, table
+from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress, say, table
 
-__all__ = ["doctor", "keys", "migrate"]
+__all__ = ["audit", "doctor", "keys", "migrate"]
 
 keys = typer.Typer(no_args_is_help=True, help="API keys: who may ask the REST API for what.")
 
@@ -31,6 +31,51 @@ def doctor(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
     emit(report.document(), as_json, page)
     if report.faults:
+        raise typer.Exit(1)
+
+
+def audit(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until what lacks vectors is embedded")] = True,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do graph and vectors agree? Looks at every product and every vector, both ways, also while searches and workers
+    run, and says what is wrong; with --repair it mends that.
+
+    Exit status 1 when something is wrong and not mended.
+
+    Example: `skugraph audit`, then `skugraph audit --repair`
+    """
+    from api.cli.jobs import run_job
+    from kg.audit import audit as examine
+    from kg.stores import open_stores
+    from workers.orders import submit_follow
+
+    with open_stores(open_settings(home, filled=True)) as stores:
+        with progress(quiet=as_json) as update:
+            report = examine(stores, repair=repair, on_progress=update)
+        for job in [submit_follow(stores, generation) for generation in report.refill]:
+            if wait:
+                run_job(stores, job, quiet=as_json)
+
+    def page() -> None:
+        say(f"{report.checked:,} products and vectors looked at, {report.unreadable:,} pictures cannot be read")
+        for generation, changes in report.behind.items():
+            if changes:
+                say(f"generation {generation} has {changes:,} changes yet to embed, which is no fault")
+        rows = [(f.kind, f.generation, f.what, f.why, "mended" if f.repaired else "") for f in report.first]
+        if rows:
+            table(("fault", "generation", "what", "why", ""), rows)
+        for kind, count in report.faults.items():
+            say(f"{count:,} {kind}, {report.repaired[kind]:,} of them mended", style="red")
+        if not report.faults.total():
+            say("graph and vectors agree", style="green")
+        elif not repair:
+            say("`skugraph audit --repair` mends what can be mended")
+
+    emit(report.json(), as_json, page)
+    if report.open:
         raise typer.Exit(1)
 
 

@@ -1,21 +1,36 @@
-"""Which vectors searches use: generations, promote, rollback, retire."""
+"""Which vectors searches use: generations, reembed, promote, rollback, retire."""
 
 from __future__ import annotations
 
 import getpass
 import os
 import socket
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, table
+from api.cli.jobs import WaitOption, finish, run_job
 
-__all__ = ["generations", "promote", "retire", "rollback"]
+if TYPE_CHECKING:
+    from kg.stores import Stores
+    from kg.vectors.generations import Generation
+    from workers.orders import Judged
+
+__all__ = ["generations", "promote", "reembed", "retire", "rollback"]
 
 generations = typer.Typer(help="The vectors of each encoder: which are live, what else there is, how they differ.")
 
 GenerationArgument = Annotated[str, typer.Argument(metavar="ID", help="As `skugraph generations` shows it")]
+QueriesOption = Annotated[
+    Path | None, typer.Option("--queries", metavar="FILE", help="Measure with these: JSON lines, or id<TAB>text")
+]
+QrelsOption = Annotated[Path | None, typer.Option("--qrels", metavar="FILE", help="TREC qrels of these queries")]
+GatesOption = Annotated[
+    Path | None, typer.Option("--gates", metavar="FILE", help="Instead of the setting generation_gates")
+]
+UseOption = Annotated[str, typer.Option("--use", help="Ask with the text or the image of the queries, or both")]
 ReasonOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit trail")]
 
 
@@ -81,7 +96,7 @@ def show(id: GenerationArgument, home: HomeOption = None, as_json: JsonOption = 
     emit(document, as_json, page)
 
 
-def _there(stores: Any, generation: Any) -> dict[str, str]:
+def _there(stores: Stores, generation: Generation) -> dict[str, str]:
     from kg.vectors.switching import missing_collections
 
     missing = set(missing_collections(stores, generation))
@@ -104,6 +119,152 @@ def _evaluation(found: dict[str, Any] | None) -> None:
     if rows:
         say(f"{found['failed_count']} of {found['outcomes']} gates are shut:", style="red")
         table(("scope", "group", "metric", "queries", "live", "this", "least"), rows)
+
+
+@generations.command("evaluate")
+def evaluate(
+    id: GenerationArgument,
+    queries: QueriesOption = None,
+    qrels: QrelsOption = None,
+    gates: GatesOption = None,
+    use: UseOption = "both",
+    k: Annotated[int, typer.Option("-k", min=1, help="Products found for each query")] = 100,
+    wait: WaitOption = True,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a generation in the shadow against the live one, overall, in each category and for each brand, and hold
+    it against the gates; in the worker. What is found is kept on the generation.
+
+    Example: `skugraph generations evaluate g0123456789 --queries queries.jsonl --qrels qrels.txt --gates gates.json`
+    """
+    from kg.stores import open_stores
+    from kg.vectors import generations as chain
+    from workers.orders import submit_evaluate
+
+    judged = _judged(queries, qrels, gates, use, k)
+    if judged is None:
+        from kg.errors import BadInput
+
+        raise BadInput("--queries and --qrels: an evaluation needs both")
+    with open_stores(open_settings(home, filled=True)) as stores:
+        job = submit_evaluate(stores, id, judged)
+        if not wait:
+            finish(stores, job, wait=False, as_json=as_json)
+            return
+        run_job(stores, job, quiet=as_json)
+        found = chain.get(stores, id).json()["evaluation"]
+    emit(found, as_json, lambda: _evaluation(found))
+    if found["passed"] is False:
+        raise typer.Exit(1)
+
+
+def _judged(queries: Path | None, qrels: Path | None, gates: Path | None, use: str, k: int) -> Judged | None:
+    from kg.errors import BadInput
+    from workers.orders import Judged, Use
+
+    if queries is None and qrels is None:
+        if gates is not None:
+            raise BadInput(f"--gates {gates}: nothing is measured without --queries and --qrels")
+        return None
+    if queries is None or qrels is None:
+        given = f"--queries {queries}" if queries else f"--qrels {qrels}"
+        raise BadInput(f"{given}: give --queries and --qrels together")
+    return Judged(str(queries), str(qrels), str(gates or ""), cast("Use", use), k)
+
+
+@generations.command("diff")
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="Id of a generation")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Id of the other")],
+    queries: Annotated[Path, typer.Option("--queries", metavar="FILE", help="JSON lines, or id<TAB>text")],
+    use: UseOption = "both",
+    k: Annotated[int, typer.Option("-k", min=1, max=100, help="Products of each list")] = 10,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The same queries on two generations: how much of the lists is the same, and which results are not.
+
+    The web page shows the same with pictures side by side: `/#diff/A/B`.
+
+    Example: `skugraph generations diff g0123456789 gabcdef0123 --queries queries.jsonl -k 10`
+    """
+    from api.diff import diff as compare
+    from encoders.evaluation import trec
+    from kg.stores import open_stores
+    from workers.orders import Use
+
+    asked = trec.read_queries(queries)
+    with open_stores(open_settings(home, filled=True)) as stores:
+        found = compare(stores, a, b, asked, k=k, use=cast("Use", use))
+
+    def page() -> None:
+        say(f"{len(found.queries)} queries: overlap {found.overlap:.3f}, the same first {found.same_first:.3f}")
+        rows = []
+        for one in found.queries[:50]:
+            gone = [hit.hit.product.id for hit in one.a if hit.other is None]
+            new = [hit.hit.product.id for hit in one.b if hit.other is None]
+            rows.append((one.id, one.overlap, one.moved, ", ".join(gone[:3]), ", ".join(new[:3])))
+        table(("query", "overlap", "moved", f"only {a}", f"only {b}"), rows)
+
+    emit(found.model_dump(mode="json"), as_json, page)
+
+
+def reembed(
+    encoder: Annotated[Path, typer.Option("--encoder", metavar="DIR", help="Checkpoint folder of the other encoder")],
+    queries: QueriesOption = None,
+    qrels: QrelsOption = None,
+    gates: GatesOption = None,
+    use: UseOption = "both",
+    promote: Annotated[bool, typer.Option("--promote", help="Promote it at the end, if its gates let it pass")] = False,
+    max_seconds: Annotated[
+        float | None, typer.Option("--max-seconds", min=0, help="Refuse what would take longer")
+    ] = None,
+    max_bytes: Annotated[int | None, typer.Option("--max-bytes", min=0, help="Refuse what needs more room")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only estimate")] = False,
+    wait: WaitOption = True,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Embed the catalogue with another encoder while the present one goes on serving.
+
+    What it will take is estimated first, from a sample, and refused above a budget. Then a job builds a generation in
+    the shadow of the live one; what changes meanwhile is written to both. With queries and judgements it is measured
+    against the live one, and with --promote it takes its place if its gates let it pass.
+
+    Example: `skugraph reembed --encoder models/new --queries queries.jsonl --qrels qrels.txt --promote`
+    """
+    from kg.errors import BadInput
+    from kg.stores import open_stores
+    from workers.estimate import check_budget
+    from workers.estimate import estimate as foresee
+    from workers.orders import checked, submit_reembed
+
+    judged = _judged(queries, qrels, gates, use, 100)
+    settings = open_settings(home, filled=True)
+    if promote and judged is None and settings.generation_gates is not None:
+        raise BadInput(
+            f"--promote: gates are set ({settings.generation_gates}), and nothing is measured",
+            hint="give --queries and --qrels",
+        )
+    judged = checked(judged) if judged else None
+    with open_stores(settings) as stores:
+        found = foresee(stores, encoder)
+        if not as_json:
+            say(
+                f"{found.generation} ({found.state}): {found.products:,} products, {found.vectors:,} vectors of "
+                f"{found.dim} dimensions, about {found.seconds:,.0f} s and {found.bytes / 1e6:,.1f} MB "
+                f"({found.rate:,.1f} products a second by {found.measured})"
+            )
+        seconds = settings.reembed_max_seconds if max_seconds is None else max_seconds
+        check_budget(found, seconds=seconds, bytes=settings.reembed_max_bytes if max_bytes is None else max_bytes)
+        if dry_run:
+            emit({"estimate": found.json(), "job": None}, as_json, lambda: say("nothing was begun"))
+            return
+        job = submit_reembed(stores, encoder, judged=judged, promote=promote, by=me())
+        if wait:
+            job = run_job(stores, job, quiet=as_json)
+        emit({"estimate": found.json(), "job": job.json()}, as_json, lambda: say(f"{job.id}: {job.state}"))
 
 
 def promote(

@@ -53,6 +53,7 @@ def _worker_at_hand(settings: Settings) -> Iterator[None]:
 
 
 def finish(stores: Stores, job: Job, *, wait: bool, as_json: bool) -> None:
+    """Print the job, at its end if that is waited for."""
     if wait:
         job = run_job(stores, job, quiet=as_json)
     emit(job.json(), as_json, lambda: say(_line(job)))
@@ -72,22 +73,44 @@ def _line(job: Job) -> str:
 
 
 def embed(
-    encoder: Annotated[Path, typer.Option("--encoder", metavar="DIR", help="Checkpoint folder, as `train` writes it")],
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", metavar="DIR", help="Checkpoint folder; without it all generations that are kept"),
+    ] = None,
     wait: WaitOption = True,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Embed what changed since this encoder's generation last did, in the worker; the first generation goes live.
 
-    Stopped or killed, it goes on where it was: run it again.
+    Without an encoder every generation that is kept catches up: the live one first, then those in its shadow. Stopped
+    or killed, it goes on where it was: run it again.
 
-    Example: `skugraph embed --encoder models/clip`
+    Example: `skugraph embed --encoder models/clip`, after an ingest `skugraph embed`
     """
+    from kg.errors import BadInput
     from kg.stores import open_stores
+    from kg.vectors import generations
+    from workers.following import behind
     from workers.jobs import submit_embed
+    from workers.orders import submit_follow
 
     with open_stores(open_settings(home, filled=True)) as stores:
-        finish(stores, submit_embed(stores, encoder), wait=wait, as_json=as_json)
+        if encoder is not None:
+            finish(stores, submit_embed(stores, encoder), wait=wait, as_json=as_json)
+            return
+        if generations.live(stores) is None:
+            raise BadInput("no generation is live yet", hint="`skugraph embed --encoder DIR` makes the first")
+        found = [submit_follow(stores, generation.id) for generation in behind(stores)]
+        ended = [run_job(stores, job, quiet=as_json) for job in found] if wait else found
+
+    def page() -> None:
+        for job in ended:
+            say(f"{job.target}: {_line(job)}")
+        if not ended:
+            say("every generation knows every change")
+
+    emit([job.json() for job in ended], as_json, page)
 
 
 def relate(wait: WaitOption = True, home: HomeOption = None, as_json: JsonOption = False) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.diff import Diff
+from api.diff import diff as compare
+from api.models import QueryText
 from api.needs import Admin, Caller, Read, UseBackend
+from api.routes.jobs import JobReply, checkpoint
+from encoders.evaluation.trec import Query as Asked
+from kg.errors import BadInput
+from kg.home import Home
 from kg.stores import Stores
 from kg.vectors import generations as chain
 from kg.vectors import switching
 from kg.vectors.events import Action, events
 from kg.vectors.states import State
+from workers.estimate import check_budget
+from workers.estimate import estimate as foresee
+from workers.orders import Judged, Use, checked, submit_evaluate, submit_reembed
 
 __all__ = ["router"]
 
@@ -62,6 +73,83 @@ class Switch(Reason):
     force: bool = Field(default=False, description="Overrule gates, or the guard of the way back; takes a reason")
 
 
+class Measure(BaseModel):
+    """Files in the home's folder `queries`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queries: str = Field(description="Name of a file of queries, in the formats of `skugraph eval`")
+    qrels: str = Field(description="Name of a file of TREC qrels")
+    gates: str = Field(default="", description="Name of a file of gates; empty for the setting `generation_gates`")
+    use: Use = "both"
+    k: int = Field(default=100, ge=1, le=1000)
+
+    def judged(self, home: Home) -> Judged:
+        """Raises:
+        BadInput: a name that leads elsewhere, or a file that is not what it should be.
+        """
+        gates = str(query_file(home, self.gates)) if self.gates else ""
+        found = Judged(str(query_file(home, self.queries)), str(query_file(home, self.qrels)), gates, self.use, self.k)
+        return checked(found)
+
+
+class ReembedRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    encoder: str = Field(description="Name of a checkpoint in the home's folder `models`")
+    measure: Measure | None = Field(default=None, description="Measure it against the live one at the end")
+    promote: bool = Field(default=False, description="Promote it at the end, if its gates let it pass")
+    max_seconds: float | None = Field(default=None, gt=0, description="Refuse what would take longer")
+    max_bytes: int | None = Field(default=None, gt=0, description="Refuse what needs more room")
+    dry_run: bool = Field(default=False, description="Only estimate")
+
+
+class EstimateReply(BaseModel):
+    generation: str
+    state: Literal["new", "building", "shadow", "live", "retired"]
+    encoder: str
+    fingerprint: str
+    dim: int
+    products: int
+    vectors: int
+    seconds: float
+    bytes: int
+    rate: float = Field(description="Products a second")
+    measured: str = Field(description="What the rate was measured by")
+
+
+class ReembedReply(BaseModel):
+    estimate: EstimateReply
+    job: JobReply | None = Field(description="None where only the estimate was asked for")
+
+
+class DiffQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(default="", description="Empty: its place in the list, from 1")
+    text: QueryText = Field(min_length=1)
+
+
+class DiffRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    a: str = Field(description="Id of a generation")
+    b: str = Field(description="Id of the other")
+    queries: list[DiffQuery] = Field(min_length=1, max_length=200)
+    k: int = Field(default=10, ge=1, le=100)
+
+
+def query_file(home: Home, name: str) -> Path:
+    """Raises:
+    BadInput: the name leads out of the folder.
+    """
+    folder = home.root / "queries"
+    path = folder / name
+    if not name or path.parent != folder or name.startswith("."):
+        raise BadInput(f"file {name!r}: name one in the home's folder `queries`")
+    return path
+
+
 def _reply(stores: Stores, generation: chain.Generation) -> GenerationReply:
     live = generation.state == "live"
     values = generation.json() | {"stale": chain.stale(stores, generation)}
@@ -72,6 +160,35 @@ def _reply(stores: Stores, generation: chain.Generation) -> GenerationReply:
 def generations(server: UseBackend) -> GenerationList:
     """Every generation, oldest first."""
     return GenerationList(generations=[_reply(server.stores, found) for found in chain.listing(server.stores)])
+
+
+@router.post("", status_code=202, dependencies=[Admin])
+def reembed(body: ReembedRequest, server: UseBackend, caller: Caller) -> ReembedReply:
+    """Build the generation of another encoder in the shadow of the live one; estimated first, refused over a budget."""
+    stores, settings = server.stores, server.settings
+    folder = checkpoint(stores, body.encoder)
+    judged = body.measure.judged(stores.home) if body.measure else None
+    if body.promote and judged is None and settings.generation_gates is not None:
+        raise BadInput(
+            "promote: gates are set, and nothing is measured", hint="say what to measure with", field="measure"
+        )
+    found = foresee(stores, folder)
+    seconds = body.max_seconds or settings.reembed_max_seconds
+    check_budget(found, seconds=seconds, bytes=body.max_bytes or settings.reembed_max_bytes)
+    estimated = EstimateReply.model_validate(found.json())
+    if body.dry_run:
+        return ReembedReply(estimate=estimated, job=None)
+    job = submit_reembed(stores, folder, judged=judged, promote=body.promote, by=caller)
+    return ReembedReply(estimate=estimated, job=JobReply.model_validate(job.json()))
+
+
+@router.post("/diff", dependencies=[Read])
+def diff(body: DiffRequest, server: UseBackend) -> Diff:
+    """The same queries on two generations: what both find, and what only one does. What differs most comes first."""
+    asked = [Asked(query.id or str(number), query.text) for number, query in enumerate(body.queries, start=1)]
+    if len({query.id for query in asked}) < len(asked):
+        raise BadInput("queries: two have the same id", field="queries")
+    return compare(server.stores, body.a, body.b, asked, k=body.k)
 
 
 @router.get(":events", dependencies=[Read])
@@ -93,6 +210,13 @@ def rollback(server: UseBackend, caller: Caller, body: Reason | None = None) -> 
 def generation(id: str, server: UseBackend) -> GenerationReply:
     """One generation, with what its last evaluation found."""
     return _reply(server.stores, chain.get(server.stores, id))
+
+
+@router.post("/{id}:evaluate", status_code=202, dependencies=[Admin])
+def evaluate(id: str, body: Measure, server: UseBackend) -> JobReply:
+    """Measure a generation in the shadow against the live one, in a worker; what is found is kept on the generation."""
+    job = submit_evaluate(server.stores, id, body.judged(server.stores.home))
+    return JobReply.model_validate(job.json())
 
 
 @router.post("/{id}:promote", dependencies=[Admin])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -9,9 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.needs import Ingest, Read, UseBackend
 from kg.errors import BadInput, NotFound
+from kg.stores import Stores
+from kg.vectors.generations import live_id
 from workers import jobs as work
+from workers.orders import submit_follow
 
-__all__ = ["router"]
+__all__ = ["JobReply", "checkpoint", "router"]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -19,10 +23,12 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 class JobRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["embed", "relate", "gnn"] = Field(
-        description="embed: vectors of what changed; relate: entity similarity; gnn: vectors of entities"
+    kind: Literal["embed", "follow", "relate", "gnn"] = Field(
+        description="embed: vectors of what changed, by an encoder; follow: the same for generations that are kept; "
+        "relate: entity similarity; gnn: vectors of entities"
     )
     encoder: str = Field("", description="For embed: name of a checkpoint in the home's folder `models`")
+    generation: str = Field("", description="For follow: id of a generation; empty for the live one")
     config: Literal["gcn", "sage", "gat"] = Field("sage", description="For gnn: kind of the network")
     seed: int = Field(0, ge=0, lt=2**31, description="For gnn: of all that is random")
 
@@ -49,6 +55,18 @@ class JobList(BaseModel):
     jobs: list[JobReply]
 
 
+def checkpoint(stores: Stores, name: str) -> Path:
+    """The checkpoint folder of that name in the home.
+
+    Raises:
+        BadInput: the name leads elsewhere.
+    """
+    folder = stores.home.models / name
+    if not name or folder.parent != stores.home.models or name.startswith("."):
+        raise BadInput(f"encoder = {name!r}: name a checkpoint folder in the home's `models`")
+    return folder
+
+
 def _reply(job: work.Job) -> JobReply:
     return JobReply.model_validate(job.json())
 
@@ -66,10 +84,10 @@ def submit(body: JobRequest, server: UseBackend) -> JobReply:
         return _reply(work.submit_relate(server.stores))
     if body.kind == "gnn":
         return _reply(work.submit_gnn(server.stores, body.config, seed=body.seed))
-    folder = server.stores.home.models / body.encoder
-    if not body.encoder or folder.parent != server.stores.home.models or body.encoder.startswith("."):
-        raise BadInput(f"encoder = {body.encoder!r}: name a checkpoint folder in the home's `models`")
-    return _reply(work.submit_embed(server.stores, folder))
+    if body.kind == "follow":
+        generation = body.generation or live_id(server.stores)
+        return _reply(submit_follow(server.stores, generation))
+    return _reply(work.submit_embed(server.stores, checkpoint(server.stores, body.encoder)))
 
 
 @router.get("/{id}", dependencies=[Read])

@@ -1,6 +1,7 @@
 // Joins the parts: input in, results out.
 
 import { search } from "./api.js";
+import { openDiff } from "./diff.js";
 import { $, debounce, el } from "./dom.js";
 import { drawChips, refreshFacets, suggestEntities } from "./facets.js";
 import { openEntity } from "./graph.js";
@@ -11,6 +12,7 @@ import { asks, clear, filters, firstPage, instancesRequest, moreResults, readAdd
 
 const PRODUCT = "#product/"; // the product on show is part of the address, so that Back closes it
 const ENTITY = "#entity/"; // and so is the entity, so that Back walks back
+const DIFF = "#diff/"; // and the two generations that are compared
 let running = new AbortController();
 let asked = location.search;
 
@@ -154,9 +156,9 @@ $("hops").addEventListener("change", () => { state.hops = Number($("hops").value
 
 $("graph").addEventListener("change", () => { state.graph = $("graph").value; if (state.text) begin(); });
 
-/** What the address behind # names: a product, or an entity and its neighbours. */
+/** What the address behind # names: a product, an entity and its neighbours, or two generations. */
 function showNamed() {
-  for (const [dialog, start, open] of [[$("product"), PRODUCT, openProduct], [$("entity"), ENTITY, openEntity]]) {
+  for (const [dialog, start, open] of [[$("product"), PRODUCT, openProduct], [$("entity"), ENTITY, openEntity], [$("diff"), DIFF, openDiff]]) {
     let name = "";
     try {
       name = location.hash.startsWith(start) ? decodeURIComponent(location.hash.slice(start.length)) : "";
@@ -166,7 +168,7 @@ function showNamed() {
   }
 }
 window.addEventListener("hashchange", showNamed);
-for (const [dialog, start] of [[$("product"), PRODUCT], [$("entity"), ENTITY]]) {
+for (const [dialog, start] of [[$("product"), PRODUCT], [$("entity"), ENTITY], [$("diff"), DIFF]]) {
   dialog.addEventListener("close", () => {
     if (location.hash.startsWith(start)) history.replaceState(null, "", location.pathname + location.search);
   });

@@ -24,6 +24,7 @@ from kg.confounding import Finding
 from kg.confounding import write as write_findings
 from kg.sample import write_sample
 from kg.stores import Stores
+from kg.vectors import generations
 from tests.api.test_search import embed
 from tests.tiny_encoder import write_tiny
 
@@ -35,6 +36,14 @@ const picture = await (await fetch("/v1/products/L0003a/picture")).blob();
 const data = new DataTransfer();
 data.items.add(new File([picture], "pasted.jpg", { type: "image/jpeg" }));
 document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data }));
+"""
+# Two queries for two generations: typed, sent, answered.
+DIFF = """
+const until = async (ready) => { while (!ready()) await new Promise((done) => setTimeout(done, 20)); };
+await until(() => document.querySelector("#diff textarea"));
+document.querySelector("#diff textarea").value = "green soap\\nglass bottle\\n\\nglass bottle";
+document.querySelector("#diff form").requestSubmit();
+await until(() => document.querySelectorAll("#diff .query").length === 2);
 """
 WALK = (Path(__file__).parent / "page_walk.js").read_text(encoding="utf-8")
 INSIDE = (Path(__file__).parent / "page_inside.js").read_text(encoding="utf-8")
@@ -57,6 +66,7 @@ def url(stores: Stores, tmp_path: Path) -> Iterator[str]:
     scripts = {
         "pasted": PASTE,
         "walk": WALK,
+        "diff": DIFF,
         "inside-mouse": f'const POINTER = "mouse";{INSIDE}',
         "inside-touch": f'const POINTER = "touch";{INSIDE}',
     }
@@ -189,6 +199,27 @@ def test_the_words_entities_widen_a_search_and_the_way_is_shown(seen: Callable[[
     assert f"—0.80 text→ '{b.split(':')[1]}'".casefold() in page.casefold()
     assert f'title="Entities around {b}"' in page
     assert f"“{said}”" in page
+
+
+def test_two_generations_are_shown_side_by_side(seen: Callable[[str], str], stores: Stores, tmp_path: Path) -> None:
+    first = generations.live_id(stores)
+    second = embed(stores, write_tiny(tmp_path / "other", seed=8, dim=32)).id
+    page = seen(f"/with/diff#diff/{first}/{second}")
+    shown = page[page.index('<dialog id="diff"') : page.index('<dialog id="key"')]
+    assert re.match(r'<dialog id="diff"[^>]*\bopen', shown)
+    assert re.findall(r'<option value="(g[0-9a-f]{10})">', shown) == [first, second] * 2
+    assert re.findall(r"<h3>([^<]+)<", shown) in (["green soap", "glass bottle"], ["glass bottle", "green soap"])
+    assert shown.count("<ol ") == 4
+    assert shown.count('class="moved') == shown.count('class="row"') == 20
+    assert "2 queries: " in shown
+    assert "/picture?width=160" in shown
+    only = shown.count(">only here<")
+    assert only == shown.count('<li class="only">')
+    assert only % 2 == 0
+
+
+def test_one_generation_has_nothing_to_be_compared_with(seen: Callable[[str], str]) -> None:
+    assert "There is only one" in seen("/#diff/choose")
 
 
 def test_an_entity_that_is_not_there_is_said_to_be_so(seen: Callable[[str], str]) -> None:
