@@ -66,6 +66,7 @@ def make_app(settings: Settings) -> Celery:
         task_routes={kind: {"queue": queue} for kind, queue in TASKS.items()},
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
+        worker_send_task_events=settings.broker_url is not None,  # for Flower; the folder would keep them for ever
         task_serializer="json",
         accept_content=["json"],
     )
