@@ -70,7 +70,8 @@ class _Learner(_Part):
     none_rate: float = Field(default=0.2, ge=0, le=1)  # items trained without entities, their captions unmasked
     unknown_rate: float = Field(default=0.05, ge=0, le=1)  # entities trained as the UNK of their type
     drop_rate: float = Field(default=0.1, ge=0, le=1)  # entities left away in training
-    width: int = Field(default=256, ge=1)  # of the table
+    fusion: Literal["add", "tokens"] = "add"  # entities' vectors join the text's vector, or its tokens
+    width: int = Field(default=256, ge=1)  # of the table; with tokens that of the text model's
     hidden: int = Field(default=512, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     dictionary: bool = True

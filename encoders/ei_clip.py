@@ -6,6 +6,9 @@ The published score, selection rule, encoder of entities and fusion are not know
     all chosen entities z ─ the same ─ softmax(q(t)·k(z)/√d)·P(z), of sum 1 ── d      (back-door dictionary)
     text vector = unit(t + g·u + h·d)                                                  gates g and h learn
 
+That is the fusion "add". With "tokens" u is left away, and h(e) + MLP(h(e)) of the entities stand beside the caption's
+tokens, where the base reads both.
+
 A confounding entity so has a vector of its own, learned from pictures, and its pretrained meaning is not read. Both
 gates start near 0: the start is the base encoder. With nothing chosen the model is the base, to the last digit.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,7 @@ from encoders.contrast import Output, unchanged
 from encoders.dual import DualEncoder, open_dual
 from encoders.looking import Look
 from encoders.masking import Rates
+from encoders.parts import one_of
 from encoders.tables import Batch, EntityBatch
 from kg.errors import BadInput
 
@@ -47,6 +52,10 @@ class Learner(nn.Module):
         dictionary: the back-door term.
         gate: of both terms at the start.
         freeze: the table stays as it starts; types and MLP learn.
+        fusion: "add", or "tokens": then the width is that of the caption's tokens.
+
+    Raises:
+        ValueError: there is no such fusion.
     """
 
     type_numbers: Tensor
@@ -64,17 +73,23 @@ class Learner(nn.Module):
         dictionary: bool = True,
         gate: float = 0.1,
         freeze: bool = False,
+        fusion: str = "add",
     ) -> None:
         super().__init__()
+        one_of("fusion", fusion, ("add", "tokens"))
         self.table = nn.Parameter(torch.randn(places, width) * 0.02, requires_grad=not freeze)
         self.types = nn.Parameter(torch.randn(types, width) * 0.02)
         self.mlp = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
         )
-        self.exit = nn.Linear(width, dim, bias=False)
-        self.asks, self.answers = nn.Linear(dim, width), nn.Linear(width, width)
-        self.gate = nn.Parameter(torch.tensor(gate))
-        self.dictionary = dictionary
+        self.tokens, self.dictionary = fusion == "tokens", dictionary
+        if self.tokens:
+            nn.init.zeros_(self.mlp[-1].weight)  # the start is what the table starts with  # type: ignore[arg-type]
+        else:
+            self.asks, self.answers = nn.Linear(dim, width), nn.Linear(width, width)
+            self.gate = nn.Parameter(torch.tensor(gate))
+        if dictionary or not self.tokens:
+            self.exit = nn.Linear(width, dim, bias=False)
         if dictionary:
             self.dictionary_asks, self.dictionary_answers = nn.Linear(dim, width), nn.Linear(width, width)
             self.dictionary_gate = nn.Parameter(torch.tensor(gate))
@@ -98,19 +113,28 @@ class Learner(nn.Module):
             self.table.copy_(torch.where(given, start.to(self.table) * 0.02 * math.sqrt(start.shape[1]), self.table))
 
     def meanings(self) -> tuple[Tensor, Tensor]:
-        """(P, width) of what the table holds, and (P, dim) u of each."""
+        """(P, width) of what the table holds, with its types, and (P, width) of what the MLP makes of it."""
         held = self.table + self.types[self.type_numbers]
-        return held, self.exit(held + self.mlp(held))
+        return held, held + self.mlp(held)
+
+    def beside(self, texts: Tensor, mask: Tensor, places: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """Tokens (B, T, V) and mask (B, T) of captions, cut to make room, with those of their entities after them."""
+        some = self.meanings()[1][places.clamp(min=0)].to(texts.dtype)
+        room = max(most - places.shape[1], 1)
+        return torch.cat([texts[:, :room], some], dim=1), torch.cat([mask[:, :room], places >= 0], dim=1)
 
     def forward(self, texts: Tensor, places: Tensor) -> Tensor:
         """What is added to the texts' vectors (B, dim) whose entities are (B, K) places, −1 beyond: (B, dim)."""
-        held, means = self.meanings()
-        there = places >= 0
-        some = places.clamp(min=0)
-        scale = 1 / math.sqrt(held.shape[1])
-        asked = torch.einsum("bw,bkw->bk", self.asks(texts), self.answers(held)[some]) * scale
-        weights = torch.where(there, asked, -1e4).softmax(dim=1) * there
-        added = self.gate * torch.einsum("bk,bkd->bd", weights, means[some])
+        added = torch.zeros_like(texts)
+        if self.tokens and not self.dictionary:
+            return added
+        held, made = self.meanings()
+        means, scale = self.exit(made), 1 / math.sqrt(held.shape[1])
+        if not self.tokens:
+            there, some = places >= 0, places.clamp(min=0)
+            asked = torch.einsum("bw,bkw->bk", self.asks(texts), self.answers(held)[some]) * scale
+            weights = torch.where(there, asked, -1e4).softmax(dim=1) * there
+            added = added + self.gate * torch.einsum("bk,bkd->bd", weights, means[some])
         if self.dictionary:
             # Shares inside the softmax: the weights are softmax · P over their sum, whatever the number of entities.
             table = self.dictionary_asks(texts) @ self.dictionary_answers(held).T * scale + self.log_share
@@ -126,11 +150,14 @@ class EiClip(nn.Module):
         learner: None: nothing is chosen, and this is the base.
         auxiliary: weight of the losses that name the entities by the picture's vector, and by the text's.
         dim: of a vector.
+        places: most tokens of a text.
     """
 
-    def __init__(self, base: Any, learner: Learner | None, *, dim: int, auxiliary: float = 0.0) -> None:
+    def __init__(
+        self, base: Any, learner: Learner | None, *, dim: int, auxiliary: float = 0.0, places: int = 512
+    ) -> None:
         super().__init__()
-        self.base, self.learner, self.auxiliary = base, learner, auxiliary
+        self.base, self.learner, self.auxiliary, self.places = base, learner, auxiliary, places
         self.heads = None
         if learner is not None and auxiliary:
             self.heads = nn.ModuleList(nn.Linear(dim, len(learner.table)) for _ in range(2))
@@ -165,6 +192,7 @@ class EiClip(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The base's losses by name, with the texts' vectors as they are here, and the auxiliary ones."""
+        batch = self._described(batch)
         found = self.base(batch, self._output(batch.structured))
         if self.heads is not None and batch.structured is not None:
             for name, head, vectors in zip(("picture", "text"), self.heads, self.base.vectors(batch), strict=True):
@@ -173,6 +201,7 @@ class EiClip(nn.Module):
 
     def vectors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, dim) of the lone pictures, and of the texts with their entities."""
+        batch = self._described(batch)
         pictures, texts = self.base.vectors(batch)
         return pictures, self._output(batch.structured)(texts)
 
@@ -184,8 +213,17 @@ class EiClip(nn.Module):
     ) -> Tensor:
         """(B, T, V), (B, T) of masked captions, and places (B, K) of their entities, to (B, dim), unit rows.
         `entities`: of a base that reads such."""
+        if self.learner is not None and self.learner.tokens and structured is not None:
+            texts, mask = self.learner.beside(texts, mask, structured, self.places)
         given = (texts, mask) if entities is None else (texts, mask, entities)
         return self._output(structured)(self.base.text_vectors(*given))
+
+    def _described(self, batch: Batch) -> Batch:
+        """The batch, with its entities' tokens beside those of its captions where they are fused so."""
+        if self.learner is None or not self.learner.tokens or batch.structured is None:
+            return batch
+        texts, mask = self.learner.beside(batch.texts, batch.text_mask, batch.structured, self.places)
+        return replace(batch, texts=texts, text_mask=mask)
 
     def _output(self, places: Tensor | None) -> Output:
         learner = self.learner
@@ -225,9 +263,12 @@ def build(config: Mapping[str, Any], picture: Look, text: TextBackbone) -> EiCli
             types=settings["types"],
             dim=dim,
             freeze=settings["freeze_table"],
-            **{name: settings[name] for name in ("width", "hidden", "dropout", "dictionary", "gate")},
+            **{name: settings[name] for name in ("width", "hidden", "dropout", "dictionary", "gate", "fusion")},
         )
-    return EiClip(base, learner, dim=dim, auxiliary=settings["auxiliary"])
+        if learner.tokens and settings["width"] != text.width:
+            raise BadInput(f"learner.width {settings['width']}: with fusion tokens it is that of the text model's "
+                           f"tokens, {text.width}", field="learner.width")  # fmt: skip
+    return EiClip(base, learner, dim=dim, auxiliary=settings["auxiliary"], places=text.places)
 
 
 def load_encoder(

@@ -34,7 +34,7 @@ def table_start(
     Args:
         lexicon: whose chosen entities have the first places.
         start: "random": None; "text": what the frozen text model makes of each; else a checkpoint of `ege_cmp`.
-        width: of the table; what is wider is reduced to its principal components.
+        width: of the table; what has another is reduced to its principal components.
         text: the frozen text model.
         cache: of its tokens.
 
@@ -49,10 +49,13 @@ def table_start(
         there = np.ones(len(found), bool)
     else:
         found, there = _remembered(lexicon, Path(start))
-    rows = found - found[there].mean(axis=0) if there.any() else found
-    axes = np.linalg.svd(rows[there], full_matrices=False)[2][:width] if there.any() else rows[:0]
     table = np.zeros((len(lexicon), width), np.float32)
-    table[: len(rows), : len(axes)] = np.where(there[:, None], rows @ axes.T, 0.0)
+    if found.shape[1] == width:
+        table[: len(found)] = np.where(there[:, None], found, 0.0)
+    elif there.any():
+        rows = found - found[there].mean(axis=0)
+        axes = np.linalg.svd(rows[there], full_matrices=False)[2][:width]
+        table[: len(rows), : len(axes)] = np.where(there[:, None], rows @ axes.T, 0.0)
     return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
 
 

@@ -40,10 +40,10 @@ def learner(**values: Any) -> Learner:
     return found
 
 
-def clip() -> ClipStyle:
+def clip(places: int = WORDS) -> ClipStyle:
     torch.manual_seed(0)
     picture = {**OUTSIDE, "inside": WIDE, "places": REGIONS}
-    return ClipStyle(picture=picture, text={**OUTSIDE, "inside": TEXT, "places": WORDS})
+    return ClipStyle(picture=picture, text={**OUTSIDE, "inside": TEXT, "places": places})
 
 
 def model(base: Any = None, **values: Any) -> EiClip:
@@ -74,6 +74,33 @@ def test_every_part_learns(auxiliary: float) -> None:
     if auxiliary:
         names = reached(found, found(structured(make_batch()))["names_picture"])
         assert {"heads.0.weight", "base.picture.entry.1.weight"} <= names
+
+
+def test_tokens_beside_the_caption() -> None:
+    batch = structured(make_batch())
+    found = EiClip(clip(WORDS + 3), wide(), dim=DIM, places=WORDS + 3).eval()
+    names = reached(found, found(batch)["info_nce"])
+    assert {"learner.table", "learner.types", "learner.dictionary_gate", "base.text.place"} <= names
+    texts, mask = wide().beside(batch.texts, batch.text_mask, batch.structured, WORDS + 3)
+    assert texts.shape[1] == batch.texts.shape[1] + 3
+    torch.testing.assert_close(texts[:, :-3], batch.texts)
+    assert (mask[:, -3:] == (batch.structured >= 0)).all()
+    short, _ = wide().beside(batch.texts, batch.text_mask, batch.structured, 5)
+    assert short.shape[1] == 5  # the caption makes room
+    alone = EiClip(found.base, wide(dictionary=False), dim=DIM, places=WORDS + 3).eval()
+    bare = replace(batch, structured=torch.full_like(batch.structured, -1))
+    torch.testing.assert_close(alone.vectors(bare)[1], found.base.vectors(batch)[1], atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="fusion 'sum'"):
+        wide(fusion="sum")
+
+
+def wide(**values: Any) -> Learner:
+    """Its table is as wide as the caption's tokens."""
+    torch.manual_seed(1)
+    settings = {"fusion": "tokens", **values}
+    found = Learner(places=CHOSEN + TYPES, types=TYPES, dim=DIM, width=TEXT, hidden=32, **settings)
+    found.tell(torch.tensor([0, 0, 0, 1, 1, 1, 0, 1]), torch.arange(8).float())
+    return found
 
 
 def test_frozen_table_and_no_dictionary() -> None:
@@ -122,7 +149,8 @@ def test_the_dictionary_keeps_its_size() -> None:
         found.types.data.fill_(0.3)  # what all have in common outlasts the mean
         found.tell(torch.zeros(places, dtype=torch.int64), torch.ones(places))
         sizes.append(
-            found(texts, torch.full((4, 3), -1)).norm(dim=1).mean().item() / found.meanings()[1][0].norm().item()
+            found(texts, torch.full((4, 3), -1)).norm(dim=1).mean().item()
+            / found.exit(found.meanings()[1])[0].norm().item()
         )
     assert 0.5 < sizes[0] / sizes[1] < 2
 
@@ -133,7 +161,7 @@ def test_what_is_frequent_weighs_more_in_the_dictionary() -> None:
         part.weight.data.zero_()
         part.bias.data.zero_()
     texts, none = torch.nn.functional.normalize(torch.randn(2, DIM), dim=1), torch.full((2, 1), -1)
-    wanted = (found.log_share.exp()[:, None] * found.meanings()[1]).sum(dim=0) * found.dictionary_gate
+    wanted = (found.log_share.exp()[:, None] * found.exit(found.meanings()[1])).sum(dim=0) * found.dictionary_gate
     torch.testing.assert_close(found(texts, none), wanted.expand(2, -1))
 
 
