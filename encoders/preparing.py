@@ -38,6 +38,7 @@ from kg.home import locked
 
 __all__ = ["alone", "kept_tables", "masked", "prepare_detector", "prepare_entities", "prepare_mean", "prepare_table"]
 
+RECIPE = "recipe"  # of a detector that was trained here: what it was trained on, and how
 MEAN_OF = 512  # pictures are enough for a mean
 TOGETHER = 32  # texts in one pass
 
@@ -72,6 +73,7 @@ def prepare_detector(
     cache: FeatureCache | None,
     accelerator: Accelerator,
     on_progress: DetectorProgress,
+    before: Path | None = None,
 ) -> tuple[Detector | None, str]:
     """The detector of a config, and the folder or name it was opened from; it is trained on the training items where
     the config says so.
@@ -85,6 +87,7 @@ def prepare_detector(
         cache: of tokens.
         accelerator: of several processes the first trains.
         on_progress: told stage, done, total and figures.
+        before: a folder where an earlier training has left its detector; the same one is not trained again.
 
     Raises:
         BadInput: a table without "train".
@@ -100,11 +103,19 @@ def prepare_detector(
         settings["picture"] = {"backbone": picture["backbone"], "size": size, **settings.get("picture", {})}
     settings = complete(settings)  # whatever a config leaves out: equal detectors have one name
     what = json.dumps([settings, [(item.id, item.key) for item in fit]], sort_keys=True)
-    folder = tables / f"detector-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
+    recipe = hashlib.sha256(what.encode()).hexdigest()[:20]
+    folder = tables / f"detector-{recipe}"
     with alone(tables, accelerator) as mine:
         if mine and not (folder / checkpoint.FINGERPRINT).is_file():
-            openers = [item.open_picture for item in fit]
-            train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
+            if before and (before / RECIPE).is_file() and (before / RECIPE).read_text(encoding="utf-8") == recipe:
+                new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
+                shutil.copytree(before, new, dirs_exist_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.rename(new, folder)
+            else:
+                openers = [item.open_picture for item in fit]
+                train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
+                (folder / RECIPE).write_text(recipe, encoding="utf-8")
     accelerator.wait_for_everyone()
     return load_detector(folder, device=device), str(folder)
 

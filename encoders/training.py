@@ -194,6 +194,7 @@ def train(
             cache=store,
             accelerator=accelerator,
             on_progress=on_progress,
+            before=out / DETECTOR,
         )
         mean = prepare_mean(used, folder, picture=chosen["picture"], device=torch_device, accelerator=accelerator)
         look = make_look(chosen["picture"], found, device=torch_device, mean=mean, cache=store)

@@ -235,6 +235,22 @@ def test_a_detector_is_trained_first_and_goes_into_the_checkpoint(
     assert region_encoder(encoders.load(tmp_path / "given", device="cpu")).propose([items[0].open_picture()])
 
 
+def test_the_same_training_does_not_train_its_detector_again(
+    items: list[TrainItem], features: Path, tmp_path: Path
+) -> None:
+    config, stages = small(tmp_path, detector={"train": TINY}), []
+    tell = lambda stage, done, total, figures: stages.append(stage)  # noqa: E731
+    first = run(items, tmp_path / "out", features, config=config, epochs=1, on_progress=tell)
+    assert "detector" in stages
+    stages.clear()
+    again = run(items, tmp_path / "out", features, config=config, epochs=1, on_progress=tell)
+    assert again.unchanged
+    assert again.fingerprint == first.fingerprint
+    assert "detector" not in stages
+    run(items[1:], tmp_path / "out", features, config=config, epochs=1, on_progress=tell)
+    assert "detector" in stages  # other items, another detector
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
