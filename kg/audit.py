@@ -57,6 +57,7 @@ FaultKind = Literal[
 ]
 SHOWN = 20  # faults of each kind that the report names
 PAGE = 1000  # products, or rows, looked at together
+SPARSE = 16  # most revisions of one page for each product wanted: numbers are missing where a product changed again
 JOB_STATES = ["queued", "running", "paused", "failed"]  # a failed job can be resumed: what it built is no left-over
 
 Row = Mapping[str, Any]
@@ -283,7 +284,7 @@ def _products(stores: Stores, kept: Sequence[Generation], report: Report, repair
         until = min(after + span, last)
         cursors = {one.id: one.cursor for one in generations.noted(stores)}  # before the products: what they lack then
         page = stores.graph.read(cypher.AUDIT_PRODUCTS, after=after, until=until)
-        after, span = until, min(2 * span, 1 << 20) if len(page) < PAGE // 4 else PAGE
+        after, span = until, min(2 * span, SPARSE * PAGE) if len(page) < PAGE // 4 else PAGE
         broken: set[str] = set()
         for products in _batches(page, PAGE):
             report.checked += len(products)

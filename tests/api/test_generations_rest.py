@@ -58,6 +58,16 @@ def run(stores: Stores, answer: dict[str, object]) -> Job:
     return finish(stores, get_job(stores, str(answer["id"])))
 
 
+def test_the_start_of_the_api_lets_the_graph_follow_the_alias(home: Stores) -> None:
+    old, new = both(home)
+    home.vectors.point_alias("skugraph_live", f"skugraph_{new}_image")
+    assert {one.id: one.state for one in generations.noted(home)} == {old: "live", new: "shadow"}
+    with open_api(home.settings, graph_uri=home.graph.address, vectors_uri=home.vectors_uri, **login(home)) as api:
+        api.app.state.backend._warming.join()  # type: ignore[attr-defined]
+        assert {one.id: one.state for one in generations.noted(home)} == {old: "shadow", new: "live"}
+        assert api.get("/v1/generations:events").json()["events"][0]["action"] == "repair"
+
+
 MEASURE = {"queries": "q.tsv", "qrels": "qrels", "gates": "gates.json"}
 
 
