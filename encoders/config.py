@@ -75,7 +75,7 @@ class _Learner(_Part):
     hidden: int = Field(default=512, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     dictionary: bool = True
-    gate: float = 0.1  # at the start, of the entities' part and of the dictionary's
+    gate: float = 1.0  # at the start, of the entities' part and of the dictionary's
     auxiliary: float = Field(default=0.0, ge=0)  # weight of the losses that name entities by either vector
     start: str = "random"  # of the table: "random", "text", or the folder of an ege_cmp checkpoint
     freeze_table: bool = False

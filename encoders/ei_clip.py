@@ -9,8 +9,9 @@ The published score, selection rule, encoder of entities and fusion are not know
 That is the fusion "add". With "tokens" u is left away, and h(e) + MLP(h(e)) of the entities stand beside the caption's
 tokens, where the base reads both.
 
-A confounding entity so has a vector of its own, learned from pictures, and its pretrained meaning is not read. Both
-gates start near 0: the start is the base encoder. With nothing chosen the model is the base, to the last digit.
+A confounding entity so has a vector of its own, learned from pictures, and its pretrained meaning is not read. What
+is added starts small, the gates at 1: the start is nearly the base encoder, and what is added can grow at the pace
+of a matrix; a gate alone grows by the rate a step. With nothing chosen the model is the base, to the last digit.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Learner(nn.Module):
         hidden: int = 512,
         dropout: float = 0.1,
         dictionary: bool = True,
-        gate: float = 0.1,
+        gate: float = 1.0,
         freeze: bool = False,
         fusion: str = "add",
     ) -> None:
@@ -90,6 +91,7 @@ class Learner(nn.Module):
             self.gate = nn.Parameter(torch.tensor(gate))
         if dictionary or not self.tokens:
             self.exit = nn.Linear(width, dim, bias=False)
+            nn.init.normal_(self.exit.weight, std=0.02 / math.sqrt(width))
         if dictionary:
             self.dictionary_asks, self.dictionary_answers = nn.Linear(dim, width), nn.Linear(width, width)
             self.dictionary_gate = nn.Parameter(torch.tensor(gate))
