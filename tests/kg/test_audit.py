@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kg import audit as module
+from kg import audit_contents as module
 from kg.audit import Report, audit, latest
 from kg.feed import changes
 from kg.graph.cypher.feed import REJECTED
