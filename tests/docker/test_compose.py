@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from compose_spec import ComposeSpecification
+from compose_spec import ComposeSpecification, Service
 from packaging.requirements import Requirement
-from pydantic import ValidationError
 
 from kg.settings import Settings, load_settings
 
@@ -57,13 +56,19 @@ def locked(variant: str) -> dict[str, str]:
     return dict(re.findall(r"(?m)^([a-z0-9][a-z0-9._-]*)(?:\[[^]]*\])?==([^ \\]+)", text))
 
 
-def test_the_schema_is_one_that_refuses() -> None:
-    with pytest.raises(ValidationError):
-        validate({"services": {"api": {"imagee": "x"}}})
+@pytest.mark.parametrize("service", [{"imagee": "x"}, {"ports": 5}, {"healthcheck": {"interval": []}}])
+def test_the_specification_is_one_that_refuses(service: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(service))):
+        validate({"services": {"api": service}})
 
 
 def validate(document: dict[str, Any]) -> None:
+    """Raises ValueError for a value of another kind, or a key of a service that the specification has not."""
     ComposeSpecification.model_validate(document)
+    known = {field.alias or name for name, field in Service.model_fields.items()}
+    for name, service in document["services"].items():
+        if strange := [key for key in service if key not in known and not key.startswith("x-")]:
+            raise ValueError(f"{name}: {', '.join(strange)}")
 
 
 @pytest.mark.parametrize("name", FILES)
