@@ -80,12 +80,11 @@ class Learner(nn.Module):
         one_of("fusion", fusion, ("add", "tokens"))
         self.table = nn.Parameter(torch.randn(places, width) * 0.02, requires_grad=not freeze)
         self.types = nn.Parameter(torch.randn(types, width) * 0.02)
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width)
-        )
+        last = nn.Linear(hidden, width)
+        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), last)
         self.tokens, self.dictionary = fusion == "tokens", dictionary
         if self.tokens:
-            nn.init.zeros_(self.mlp[-1].weight)  # the start is what the table starts with  # type: ignore[arg-type]
+            nn.init.zeros_(last.weight)  # the start is what the table starts with
         else:
             self.asks, self.answers = nn.Linear(dim, width), nn.Linear(width, width)
             self.gate = nn.Parameter(torch.tensor(gate))
