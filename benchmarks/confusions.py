@@ -86,9 +86,9 @@ def _fields(product: Product) -> dict[str, str]:
     return {name: value for name, value in stated.items() if value}
 
 
-def firsts(checkpoint: Path, asked: Questions) -> NDArray[np.int64]:
+def firsts(checkpoint: Path, asked: Questions, cache: Path | None = None) -> NDArray[np.int64]:
     """Number of the first picture for each text."""
-    encoder = load(checkpoint, cache=None)
+    encoder = load(checkpoint, cache=cache)
     scores = encoder.encode_texts([item.text for item in asked.items]) @ pictures(encoder, asked.items).T
     return scores.argmax(axis=1)
 
@@ -196,6 +196,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, help="folder of protocol 1; default: the rendered sample catalogue")
     parser.add_argument("--encoder", action="append", default=[], help="checkpoints A and B, named twice; with --data")
+    parser.add_argument("--cache", type=Path, help="feature cache of earlier runs (`features` of a quality --work)")
     parser.add_argument("--size", type=int, default=SAMPLE, help="products of the sample (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="a small sample, two epochs: does it run at all?")
     parser.add_argument("--picture", type=Path, help="PNG of some cases (extra `plots`)")
@@ -217,7 +218,10 @@ def main() -> None:
             names = list(TRAINED)
             sides = [[_trained(name, everything, folder, 2 if options.quick else None)] for name in names]
         asked = questions(items, products)
-        runs = [(firsts(a, asked), firsts(b, asked)) for a, b in zip(*sides, strict=True)]
+        if len(sides[0]) != len(sides[1]):
+            parser.error(f"{len(sides[0])} and {len(sides[1])} checkpoints: each of A needs one of B")
+        cache = options.cache or folder / "features"
+        runs = [(firsts(a, asked, cache), firsts(b, asked, cache)) for a, b in zip(*sides, strict=True)]
         if options.picture:
             draw(asked, cases(asked, *runs[0]), names, options.picture)
     write_figures(list(figures(asked, runs)), options.out)
