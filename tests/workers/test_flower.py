@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from kg.home import Home
+from kg.migrate import migrate
 from kg.processes import free_port, spawn, stop, tail
 from kg.settings import load_settings
 from kg.stores import Stores
+from tests.conftest import wipe
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.jobs import submit_embed, wait
@@ -55,6 +57,8 @@ def until(url: str, path: str, flower: subprocess.Popen[bytes], log: Path) -> An
 def test_flower_sees_the_worker_and_its_tasks(embedded: Stores, tmp_path: Path, broker: str) -> None:
     if broker == "redis" and not REDIS:
         pytest.skip("SKUGRAPH_TEST_REDIS_URL names no Redis server")
+    migrate(embedded.graph)
+    wipe(embedded)  # of what other tests have left: a live generation of theirs, say
     of_redis = {"broker_url": REDIS, "result_backend": REDIS} if broker == "redis" else {}
     at = embedded.graph.at
     settings = load_settings(
