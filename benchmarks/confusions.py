@@ -1,6 +1,6 @@
 """What one encoder confuses and another does not: text to picture among the test items, case by case.
 
-    python -m benchmarks.confusions [--data DIR --encoder A --encoder B] [--seeds N] --out FILE [--picture FILE.png]
+    python -m benchmarks.confusions [--data DIR --encoder A --encoder B] --out FILE [--picture FILE.png]
 
 With `--data` (the layout of protocol 1 of `benchmarks.quality`) the encoders are checkpoints, of which several of one
 kind may be named with a comma between: their counts are averaged, the cases are those of the first. Without it both are
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,7 @@ from benchmarks.figures import Figure, write_figures
 from benchmarks.quality_answers import pictures
 from benchmarks.quality_data import ONE_PRODUCT, item_of, products_of
 from encoders import load
-from encoders.data import TrainItem, split_of
+from encoders.data import TrainItem
 from encoders.training import train
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.pictures import Pictures
@@ -165,8 +166,6 @@ def draw(asked: Questions, found: Sequence[Case], names: Sequence[str], path: Pa
 
 
 def _folded(text: str, width: int = 36, lines: int = 4) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, width)[:lines])
 
 
@@ -207,28 +206,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         if options.data:
-            products = [p for p in products_of(options.data, "items.csv", "fashion9k") if _tested(p)]
-            items = [item_of(options.data, product) for product in products]
             sides = [[Path(name) for name in side.split(",")] for side in options.encoder]
             names = [side[0].name for side in sides]
+            if len(sides[0]) != len(sides[1]):
+                parser.error(f"{len(sides[0])} and {len(sides[1])} checkpoints: each of A needs one of B")
+            products = [p for p in products_of(options.data, "items.csv", "fashion9k") if p.pictures]
+            items = [item_of(options.data, product) for product in products]
         else:
-            everything, records = sample(folder / "sample", 80 if options.quick else options.size)
-            items = [item for item in everything if item.part == "test"]
-            products = [p for p, item in zip(records, everything, strict=True) if item.part == "test"]
+            items, products = sample(folder / "sample", 80 if options.quick else options.size)
             names = list(TRAINED)
-            sides = [[_trained(name, everything, folder, 2 if options.quick else None)] for name in names]
-        asked = questions(items, products)
-        if len(sides[0]) != len(sides[1]):
-            parser.error(f"{len(sides[0])} and {len(sides[1])} checkpoints: each of A needs one of B")
+            sides = [[_trained(name, items, folder, 2 if options.quick else None)] for name in names]
+        tested = [row for row, item in enumerate(items) if item.part == "test"]
+        asked = questions([items[row] for row in tested], [products[row] for row in tested])
         cache = options.cache or folder / "features"
         runs = [(firsts(a, asked, cache), firsts(b, asked, cache)) for a, b in zip(*sides, strict=True)]
         if options.picture:
             draw(asked, cases(asked, *runs[0]), names, options.picture)
     write_figures(list(figures(asked, runs)), options.out)
-
-
-def _tested(product: Product) -> bool:
-    return split_of(product.identity or product.id) == "test" and bool(product.pictures)
 
 
 def _trained(name: str, items: Sequence[TrainItem], folder: Path, epochs: int | None) -> Path:

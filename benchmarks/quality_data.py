@@ -17,7 +17,7 @@ from benchmarks.quality_choice import Found, Measured, Way
 from benchmarks.quality_described import BESIDE_TEXTS, described, described_figures
 from encoders import Encoder
 from encoders.data import Split, TrainItem, split_of, stated_entities
-from encoders.evaluation.protocols import cross_modal, same_product, sampled
+from encoders.evaluation.protocols import cross_modal, over_seeds, same_product, sampled
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.pictures import Pictures
 from kg.catalogue.readers import read_rows
@@ -77,10 +77,7 @@ def fashion(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         scores = seen @ described(encoder, questions).T
         figures = cross_modal(scores, relevant)
         figures |= described_figures(encoder, questions, seen, scores, relevant, cold)
-        draws = [sampled(scores, relevant, groups, seed=seed) for seed in range(SAMPLES)]
-        for name in draws[0]:
-            values = [draw[name] for draw in draws]
-            figures |= {name: float(np.mean(values)), f"{name}/spread": float(np.std(values, ddof=1))}
+        figures |= over_seeds([sampled(scores, relevant, groups, seed=seed) for seed in range(SAMPLES)])
         return Measured({Way(""): Found(figures)})
 
     return Benchmark(

@@ -6,7 +6,7 @@ test, as everyone has it. One file alone: split by the hash of the product, not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.quality_answers import pictures
 from benchmarks.quality_choice import Found, Measured, Way
 from benchmarks.quality_data import ONE_PRODUCT, Benchmark, kept
+from benchmarks.quality_described import described
 from encoders import Encoder
 from encoders.data import Split, TrainItem, split_of
 from encoders.evaluation import fashiongen as protocols
-from encoders.protocol import entity_encoder, takes_entities
 from kg.catalogue.fashiongen import View, find_files, open_view, read_fashiongen
 from kg.errors import BadInput
 from kg.records import caption
@@ -79,7 +79,7 @@ def fashiongen(data: Path, test_data: Path | None, quick: bool, template: str = 
     subcategories = [view.subcategory for _, view in tested]
 
     def measure(encoder: Encoder) -> Measured:
-        scores = protocols.of_vectors(pictures(encoder, photos), _read(encoder, texts))
+        scores = protocols.of_vectors(pictures(encoder, photos), described(encoder, texts))
         figures = protocols.full(scores, owner) | protocols.product(scores, owner)
         return Measured({Way(""): Found(figures | protocols.sample_100(scores, owner, subcategories))})
 
@@ -132,13 +132,6 @@ def item_of(path: Path, view: View, template: str = DEFAULT, split: Split | None
 
 def _views(path: Path, quick: bool) -> list[View]:
     return [view for view in read_fashiongen(path) if not quick or kept(view.product)]
-
-
-def _read(encoder: Encoder, items: Sequence[TrainItem]) -> np.ndarray:
-    said = [item.text for item in items]
-    if takes_entities(encoder):
-        return entity_encoder(encoder).encode_texts(said, [item.entities for item in items])
-    return encoder.encode_texts(said)
 
 
 def _split_said(files: dict[str, Path], test_data: Path | None) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kg.errors import BadInput, NotFound
+from kg.errors import BadInput, NotFound, first_refusal
 
 __all__ = ["ABLATIONS", "CONFIGS", "load_config"]
 
@@ -132,9 +132,8 @@ def load_config(name: str | Path, *, epochs: int | None = None) -> dict[str, Any
             config["training"]["epochs"] = epochs
         return _without_unused(_Config.model_validate(config).model_dump())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise BadInput(f"{name}: {where} = {first.get('input')!r}: {first['msg']}", field=where) from error
+        where, refused = first_refusal(error)
+        raise BadInput(f"{name}: {refused}", field=where) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{name} is no config: {error!r}", hint="see encoders/configs") from error
 

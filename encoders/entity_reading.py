@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +26,7 @@ from encoders.entity_selection import select_entities
 from encoders.features import FeatureCache, text_tokens
 from encoders.knowledge import Knowledge
 from encoders.lexicon import NONE, Lexicon
-from encoders.preparing import alone
+from encoders.preparing import alone, whole_folder
 from encoders.table_start import table_start
 from encoders.tables import FACTS, INDEX, Batch, TokenTable, token_places
 
@@ -100,18 +97,14 @@ def prepare_reading(
     folder = tables / f"reading-{digest.hexdigest()[:20]}"
     with alone(tables, accelerator) as mine:
         if mine and not (folder / FACTS).is_file():
-            new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
-            try:
-                lexicon = Lexicon(
-                    tuple(select_entities(kept, table, text, rules, cache=cache)),
-                    settings["per_item"],
-                    settings["mask"],
-                    mask_token(text),
-                )
+            lexicon = Lexicon(
+                tuple(select_entities(kept, table, text, rules, cache=cache)),
+                settings["per_item"],
+                settings["mask"],
+                mask_token(text),
+            )
+            with whole_folder(folder) as new:
                 _build(lexicon, kept, text, new, cache)
-                os.rename(new, folder)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
     accelerator.wait_for_everyone()
     found = _open(folder, open_lexicon(folder, settings, text))
     return replace(found, start=table_start(found.lexicon, start, settings["width"], text, cache=cache))

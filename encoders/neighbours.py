@@ -28,6 +28,7 @@ SAMPLE = 16  # each of which is seen by so many
 FLAT = 256  # centres that are all compared
 GROUPS = 4  # groups of centres looked into, where there are more
 BLOCK = 16_384  # rows in memory
+PIECE = 512  # rows of a cell that are compared at a time
 SPARE = 2  # candidates beyond k that float32 finds, of which float64 chooses
 
 
@@ -90,8 +91,8 @@ def _neighbourhoods(
     beside = nearest(centres, min(PROBED, len(centres)) - 1)[0]
     for own, others in zip(cells, beside, strict=True):
         rest = [cells[number][:SHARE] for number in others if number != NONE]
-        for start in range(0, len(own), BLOCK // 32):
-            some = own[start : start + BLOCK // 32]
+        for start in range(0, len(own), PIECE):
+            some = own[start : start + PIECE]
             beyond = np.concatenate([own[:start], own[start + len(some) :]])[: MOST // 2]
             yield some, np.concatenate([some, beyond, *rest])[:MOST]
 

@@ -36,7 +36,16 @@ from encoders.tables import FACTS, Batch, EntityBatch, TokenTable, build_table, 
 from kg.errors import BadInput, BadPicture, TooLarge
 from kg.home import locked
 
-__all__ = ["alone", "kept_tables", "masked", "prepare_detector", "prepare_entities", "prepare_mean", "prepare_table"]
+__all__ = [
+    "alone",
+    "kept_tables",
+    "masked",
+    "prepare_detector",
+    "prepare_entities",
+    "prepare_mean",
+    "prepare_table",
+    "whole_folder",
+]
 
 RECIPE = "recipe"  # of a detector that was trained here: what it was trained on, and how
 MEAN_OF = 512  # pictures are enough for a mean
@@ -108,10 +117,9 @@ def prepare_detector(
     with alone(tables, accelerator) as mine:
         if mine and not (folder / checkpoint.FINGERPRINT).is_file():
             if before and (before / RECIPE).is_file() and (before / RECIPE).read_text(encoding="utf-8") == recipe:
-                new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
-                shutil.copytree(before, new, dirs_exist_ok=True)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.rename(new, folder)
+                shutil.rmtree(folder, ignore_errors=True)  # begun, and not whole
+                with whole_folder(folder) as new:
+                    shutil.copytree(before, new, dirs_exist_ok=True)
             else:
                 openers = [item.open_picture for item in fit]
                 train_detector(openers, folder, config=settings, device=device, cache=cache, on_progress=on_progress)
@@ -172,12 +180,8 @@ def prepare_table(
             for left in tables.glob("new-*"):
                 if not psutil.pid_exists(int(left.name.split("-")[1])):  # its maker was killed
                     shutil.rmtree(left, ignore_errors=True)
-            new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
-            try:
+            with whole_folder(folder) as new:
                 build_table(items, look, text, new, cache=cache, on_progress=on_progress, **views)
-                os.rename(new, folder)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
     accelerator.wait_for_everyone()
     return open_table(folder)
 
@@ -199,12 +203,8 @@ def prepare_entities(
     folder = tables / f"entities-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
     with alone(tables, accelerator) as mine:
         if mine and not (folder / FACTS).is_file():
-            new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=tables))
-            try:
+            with whole_folder(folder) as new:
                 build_entities(vocabulary, [item.text for item in kept], text, new, cache=cache)
-                os.rename(new, folder)
-            finally:
-                shutil.rmtree(new, ignore_errors=True)
     accelerator.wait_for_everyone()
     return open_entities(folder)
 
@@ -271,6 +271,17 @@ def alone(tables: Path, accelerator: Accelerator) -> Iterator[bool]:
         return
     with locked(tables / "making.lock", timeout_s=math.inf):
         yield True
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside, which becomes this one at the end; where that is not reached, nothing is left."""
+    new = Path(tempfile.mkdtemp(prefix=f"new-{os.getpid()}-", dir=folder.parent))
+    try:
+        yield new
+        os.rename(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _read_again(text: TextBackbone, texts: Tensor, mask: Tensor, words: Tensor, *, changed: Tensor) -> Tensor:

@@ -25,6 +25,11 @@ The message always carries the offending value and the rule it breaks; where the
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 __all__ = [
     "BadColumnMap",
     "BadFilter",
@@ -45,6 +50,7 @@ __all__ = [
     "StoreDown",
     "TooLarge",
     "Unauthorised",
+    "first_refusal",
 ]
 
 
@@ -156,3 +162,10 @@ class StoreDown(SkugraphError):
         text = f"the {store} store at {address} does not answer" + (f" ({why})" if why else "")
         super().__init__(text, hint=hint or "`skugraph doctor` says what runs where", store=store, address=address)
         self.store, self.address = store, address
+
+
+def first_refusal(error: ValidationError) -> tuple[str, str]:
+    """The first thing that a model has refused: where, and "where = value: rule"."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return where, f"{where} = {first.get('input')!r}: {first['msg']}"

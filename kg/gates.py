@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kg.errors import BadInput
+from kg.errors import BadInput, first_refusal
 
 __all__ = ["Gate", "Gates", "Scope", "load_gates", "outcomes", "standing"]
 
@@ -64,13 +64,8 @@ def load_gates(path: Path) -> Gates:
     except OSError as error:
         raise BadInput(f"gates {path}: {error.strerror}", hint="docs/generations.md shows such a file") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise BadInput(
-            f"gates {path}: {field} = {first.get('input')!r}: {first['msg']}",
-            hint="docs/generations.md shows such a file",
-            field=field,
-        ) from error
+        field, refused = first_refusal(error)
+        raise BadInput(f"gates {path}: {refused}", hint="docs/generations.md shows such a file", field=field) from error
     except ValueError as error:
         raise BadInput(f"gates {path} is not JSON: {error}", hint="docs/generations.md shows such a file") from error
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from kg.errors import BadSetting
+from kg.errors import BadSetting, first_refusal
 
 __all__ = ["InstanceKind", "Queue", "Settings", "SimilaritySource", "load_settings"]
 
@@ -168,10 +168,9 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         settings = Settings(**{k: v for k, v in overrides.items() if v is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
+        name, refused = first_refusal(error)
         raise BadSetting(
-            f"setting {name} = {first.get('input')!r}: {first['msg']}",
+            f"setting {refused}",
             hint="docs/reference/settings.md lists every setting",
             field=name,
         ) from error

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -89,6 +90,21 @@ def graph(engine: Stores) -> Graph:
 def settings(stores: Stores) -> Settings:
     """Settings that open the same stores again, also in another process."""
     return stores.settings
+
+
+def apart(stores: Stores, home: Path, **options: Any) -> Stores:
+    """The same stores seen from a home of its own, with a broker there unless the options name another."""
+    at = stores.graph.at
+    settings = load_settings(
+        home=Home(home).create().root,
+        graph_uri=at.uri,
+        graph_user=at.user,
+        graph_password=at.password,
+        graph_database=at.database,
+        vectors_uri=stores.vectors_uri,
+        **options,
+    )
+    return Stores(settings, stores.graph, stores.vectors_uri)
 
 
 def wipe(stores: Stores) -> None:

@@ -31,7 +31,7 @@ import tomlkit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from kg.catalogue import guessing
-from kg.errors import BadColumnMap, BadRecord
+from kg.errors import BadColumnMap, BadRecord, first_refusal
 from kg.records import Product, entity_key, normalise
 
 __all__ = ["FIELDS", "ColumnMap"]
@@ -113,9 +113,8 @@ class ColumnMap(BaseModel):
         try:
             return cls.model_validate(parts)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise BadColumnMap(f"{where} = {first.get('input')!r}: {first['msg']}", field=where) from error
+            where, refused = first_refusal(error)
+            raise BadColumnMap(refused, field=where) from error
 
     @classmethod
     def guess(cls, columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> ColumnMap:

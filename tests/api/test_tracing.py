@@ -17,12 +17,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from api.app import create_app
-from kg.home import Home
 from kg.processes import stop
-from kg.settings import Settings, load_settings
+from kg.settings import Settings
 from kg.stores import Stores
 from kg.trace_export import FileExporter
 from kg.tracing import span
+from tests.conftest import apart
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.jobs import wait
@@ -49,17 +49,8 @@ def spans(exporter: InMemorySpanExporter) -> InMemorySpanExporter:
 @pytest.fixture
 def here(stores: Stores, tmp_path: Path) -> Settings:
     """The stores of the session seen from a home, and a broker, of this test alone; its worker traces to a file."""
-    at = stores.graph.at
-    return load_settings(
-        home=Home(tmp_path / "home").create().root,
-        graph_uri=at.uri,
-        graph_user=at.user,
-        graph_password=at.password,
-        graph_database=at.database,
-        vectors_uri=stores.vectors_uri,
-        trace_to=str(tmp_path / "spans.jsonl"),
-        worker_metrics_port=0,
-    )
+    spans = str(tmp_path / "spans.jsonl")
+    return apart(stores, tmp_path / "home", trace_to=spans, worker_metrics_port=0).settings
 
 
 @pytest.fixture

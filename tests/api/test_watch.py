@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
 from kg.audit import FaultKind, audit
-from kg.home import Home
 from kg.processes import free_port, stop
-from kg.settings import Settings, load_settings
+from kg.settings import Settings
 from kg.stores import Stores
 from tests.api.test_search import embed
+from tests.conftest import apart
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.jobs import pause, submit_embed, submit_relate, wait
@@ -46,17 +46,7 @@ def ask(settings: Settings) -> Samples:
 @pytest.fixture
 def here(stores: Stores, tmp_path: Path) -> Stores:
     """The stores of the session with a broker of this test alone."""
-    at = stores.graph.at
-    settings = load_settings(
-        home=Home(tmp_path / "home").create().root,
-        graph_uri=at.uri,
-        graph_user=at.user,
-        graph_password=at.password,
-        graph_database=at.database,
-        vectors_uri=stores.vectors_uri,
-        worker_metrics_port=0,
-    )
-    return Stores(settings, stores.graph, stores.vectors_uri)
+    return apart(stores, tmp_path / "home", worker_metrics_port=0)
 
 
 def test_jobs_queues_and_generations_are_counted(here: Stores, tmp_path: Path) -> None:

@@ -15,12 +15,10 @@ from typing import Any
 
 import pytest
 
-from kg.home import Home
 from kg.migrate import migrate
 from kg.processes import free_port, spawn, stop, tail
-from kg.settings import load_settings
 from kg.stores import Stores
-from tests.conftest import wipe
+from tests.conftest import apart, wipe
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.jobs import submit_embed, wait
@@ -60,17 +58,8 @@ def test_flower_sees_the_worker_and_its_tasks(embedded: Stores, tmp_path: Path, 
     migrate(embedded.graph)
     wipe(embedded)  # of what other tests have left: a live generation of theirs, say
     of_redis = {"broker_url": REDIS, "result_backend": REDIS} if broker == "redis" else {}
-    at = embedded.graph.at
-    settings = load_settings(
-        home=Home(tmp_path / "home").create().root,
-        graph_uri=at.uri,
-        graph_user=at.user,
-        graph_password=at.password,
-        graph_database=at.database,
-        vectors_uri=embedded.vectors_uri,
-        **of_redis,
-    )
-    here = Stores(settings, embedded.graph, embedded.vectors_uri)
+    here = apart(embedded, tmp_path / "home", **of_redis)
+    settings = here.settings
     log, port = tmp_path / "flower.log", free_port()
     command = [sys.executable, "-m", "celery", "-A", "workers.console", "flower"]
     command += ["--address=127.0.0.1", f"--port={port}", f"--basic_auth={USER}"]

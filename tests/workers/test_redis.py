@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kg.home import Home
 from kg.processes import stop
-from kg.settings import load_settings
 from kg.stores import Stores
+from tests.conftest import apart
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.jobs import submit_embed, wait
@@ -22,19 +21,8 @@ URL = os.environ.get("SKUGRAPH_TEST_REDIS_URL")
 @pytest.mark.redis
 @pytest.mark.skipif(not URL, reason="SKUGRAPH_TEST_REDIS_URL names no Redis server")
 def test_a_job_over_redis(stores: Stores, tmp_path: Path) -> None:
-    at = stores.graph.at
-    settings = load_settings(
-        home=Home(tmp_path / "home").create().root,
-        broker_url=URL,
-        result_backend=URL,
-        graph_uri=at.uri,
-        graph_user=at.user,
-        graph_password=at.password,
-        graph_database=at.database,
-        vectors_uri=stores.vectors_uri,
-        embed_chunk=4,
-    )
-    here = Stores(settings, stores.graph, stores.vectors_uri)
+    here = apart(stores, tmp_path / "home", broker_url=URL, result_backend=URL, embed_chunk=4)
+    settings = here.settings
     for n in range(10):
         put(here.graph, f"p{n}", pictures=[draw(tmp_path / f"{n}.png", n)])
     worker = start_worker(settings)

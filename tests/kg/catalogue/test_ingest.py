@@ -211,6 +211,7 @@ def test_pictures_that_are_nowhere(stores: Stores, tmp_path: Path) -> None:
 def test_two_at_once_come_to_the_same_graph(stores: Stores, tmp_path: Path) -> None:
     """Two files with half of their products and all of their entities in common."""
     rows = [row(n) for n in range(60)]
+    write_table(tmp_path, rows)  # with all pictures: made by halves, some would be the same in both
     tables = [
         write_table(tmp_path, rows[:40], name="one.csv"),
         write_table(tmp_path, rows[20:], name="two.csv"),
