@@ -78,7 +78,15 @@ class _Resolver:
             asked["pattern"] = self._pattern(filters.cypher, max_ids, timeout_s)
             starts.append((len(asked["pattern"]), cypher.START_IDS, asked["pattern"]))
         _, start, values = min(starts, key=lambda item: item[0])
-        return Selection(asked, self.texts, self.above, reach, tuple(self.notes), start, tuple(values))
+        return Selection(
+            asked=asked,
+            texts=self.texts,
+            above=self.above,
+            reach=reach,
+            notes=tuple(self.notes),
+            start=start,
+            start_values=tuple(values),
+        )
 
     def _learn(self, rows: Iterable[Mapping[str, Any]]) -> set[str]:
         found = set()

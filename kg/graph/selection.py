@@ -7,27 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from kg.conditions import EVERYTHING, NOTHING, All, Condition, Leaf, Reach, folded
 from kg.graph.cypher import filters as cypher
 from kg.graph.driver import Graph
 
 __all__ = ["Reach", "Selection", "count", "facet", "ids", "linked", "members", "page", "stream_ids", "words"]
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How an entity is reached from the entities of `near`.
-
-    Attributes:
-        via: the entity one step nearer to the seed, None for a seed.
-        weight: of the SIMILAR_TO edge to it (1 for a seed).
-        strength: product of the weights all the way to the seed; of several ways the strongest of the shortest.
-    """
-
-    via: str | None
-    weight: float
-    strength: float
 
 
 @dataclass(frozen=True)
@@ -36,6 +23,7 @@ class Selection:
 
     Attributes:
         asked: a parameter for each condition of `kg.graph.cypher.filters.CONDITIONS` in use; joined by *and*.
+        more: conditions joined to these by *and*.
         texts: display text of each entity key in play.
         above: parent of each category that is meant because the parent was asked for.
         reach: how each entity of the condition `near` is reached.
@@ -47,19 +35,29 @@ class Selection:
     texts: Mapping[str, str] = field(default_factory=dict)
     above: Mapping[str, str] = field(default_factory=dict)
     reach: Mapping[str, Reach] = field(default_factory=dict)
+    more: tuple[Condition, ...] = ()
     notes: tuple[str, ...] = ()
     start: str = cypher.START_ALL
     start_values: tuple[str, ...] = ()
 
+    @cached_property
+    def tree(self) -> Condition:
+        """All that is asked, folded (`kg.conditions.folded`)."""
+        flat = (
+            Leaf(name, value, place=name, reach=self.reach if name == "near" else {})
+            for name, value in self.asked.items()
+        )
+        return folded(All((*flat, *self.more)))
+
     @property
     def everything(self) -> bool:
         """True where every product is admitted."""
-        return not self.asked
+        return self.tree == EVERYTHING
 
     @property
     def nothing(self) -> bool:
         """True where no product can be admitted, such as of a brand that does not exist."""
-        return any(value == [] for value in self.asked.values())
+        return self.tree == NOTHING
 
 
 def count(graph: Graph, selection: Selection, limit: int) -> int:
