@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from api.encoding import Wish
 from api.fusion import Ranked
 from api.given import given_entities
 from api.models import SearchRequest
-from encoders.protocol import Encoder, entity_encoder
 from kg.catalogue.fetch import fetch
 from kg.catalogue.pictures import decode
-from kg.errors import NotFound, TooLarge
-from kg.graph import selection as graph_side
-from kg.graph.selection import Selection
+from kg.errors import BadInput, TooLarge
 from kg.records import Box
 from kg.regions import split_region
 from kg.settings import InstanceKind, Settings
 from kg.stores import Stores
 from kg.vectors.generations import Generation, Part
 
-__all__ = ["EMBED", "NO_GENERATION", "VectorList", "compared", "matches", "picture", "vector_lists"]
+__all__ = [
+    "EMBED",
+    "NO_GENERATION",
+    "VectorList",
+    "compared",
+    "like_lists",
+    "likes",
+    "matches",
+    "picture",
+    "picture_bytes",
+    "wishes",
+]
 
 NO_GENERATION = "no generation is live: there are no vectors to compare"
 EMBED = "`skugraph embed` makes them"
+NAME = "of the request"  # of a picture that came with it
 
 
 @dataclass(frozen=True)
@@ -39,44 +49,32 @@ class VectorList:
     questions: tuple[NDArray[np.float32], ...]
 
 
-def vector_lists(
-    stores: Stores, request: SearchRequest, generation: Generation | None, encoder: Callable[[Generation], Encoder]
-) -> dict[str, VectorList]:
-    """The lists to make, by name: `picture-image`, `text-image`, `text-text`, `pair-fused`, `like-image`, …
-
-    Without a live generation a text makes none (its words are still searched).
+def wishes(settings: Settings, request: SearchRequest, generation: Generation) -> dict[Part, Wish]:
+    """What of the question has to be embedded: its picture, its text, and both as a pair where the generation keeps
+    vectors of pairs.
 
     Raises:
-        BadPicture, TooLarge: see `picture`.
-        NotFound: no such product to be like, it has no vectors, or there is no generation to compare pictures in, or to
-            read entities.
-        BadInput: entities are given, and the encoder takes none.
+        BadPicture: it cannot be fetched.
+        TooLarge: above the limit of the settings.
     """
-    seen = picture(stores.settings, request.image, request.image_url, box=request.box)
-    if request.like and not graph_side.members(stores.graph, Selection(), [request.like]):
-        raise NotFound(f"no product {request.like!r} to be like", field="like")
-    if generation is None:
-        if seen or request.like or request.entities:
-            raise NotFound(NO_GENERATION, hint=EMBED)
-        return {}
-    parts: dict[Part, list[NDArray[np.float32]]] = {}
-    if seen:
-        parts["picture"] = [encoder(generation).encode_images([seen])]
-    pair = seen is not None and bool(request.text) and "fused" in generation.kinds
-    if request.entities:
-        reader, given = entity_encoder(encoder(generation)), [given_entities(request.entities)]
-        parts["text"] = [reader.encode_texts([request.text], given)]
-        if seen and pair:
-            parts["pair"] = [reader.encode_items([seen], [request.text], given)]
-    elif request.text:
-        parts["text"] = [encoder(generation).encode_texts([request.text])]
-        if seen and pair:
-            parts["pair"] = [encoder(generation).encode_items([seen], [request.text])]
-    return compared(stores, generation, parts) | (_like(stores, request.like, generation) if request.like else {})
+    data = picture_bytes(settings, request.image, request.image_url)
+    entities = tuple(given_entities(request.entities)) if request.entities else None
+    name = request.image_url or NAME
+    parts: dict[Part, Wish] = {}
+    if data is not None:
+        parts["picture"] = Wish("picture", image=data, box=request.box, name=name)
+    if request.text:
+        parts["text"] = Wish("text", request.text, entities)
+    if data is not None and request.text and "fused" in generation.kinds:
+        parts["pair"] = Wish("pair", request.text, entities, data, request.box, name)
+    return parts
 
 
 def compared(
-    stores: Stores, generation: Generation, parts: Mapping[Part, Sequence[NDArray[np.float32]]]
+    stores: Stores,
+    generation: Generation,
+    parts: Mapping[Part, Sequence[NDArray[np.float32]]],
+    kinds: Sequence[InstanceKind] = (),
 ) -> dict[str, VectorList]:
     """Each part of the question against every kind that suits it: `picture-image`, `text-text`, …
 
@@ -84,12 +82,22 @@ def compared(
         stores: where the collections are.
         generation: the one to search.
         parts: `picture`, `text` or `pair` → queries (Q, D) of each question.
+        kinds: compare each part with these instead.
+
+    Raises:
+        BadInput: the generation does not keep one of `kinds`.
     """
+    if unknown := [kind for kind in kinds if kind not in generation.kinds]:
+        raise BadInput(
+            f"vectors: generation {generation.id} keeps {', '.join(generation.kinds)}, not {unknown[0]}",
+            hint="the setting embed_kinds says what is kept; `skugraph reembed` makes a generation with more",
+            field="vectors",
+        )
     collections = generation.collections(stores.vectors.prefix)
     return {
         f"{part}-{kind}": VectorList(collections[kind], kind, tuple(questions))
         for part, questions in parts.items()
-        for kind in generation.suited(part)
+        for kind in dict.fromkeys(kinds or generation.suited(part))
     }
 
 
@@ -100,29 +108,58 @@ def picture(settings: Settings, image: bytes | None, url: str | None, *, box: Bo
         BadPicture: it cannot be fetched or decoded, or the box lies outside.
         TooLarge: above the limits of the settings.
     """
-    limit, data, name = settings.picture_max_mb * 1e6, image, "of the request"
-    if url is not None:
-        name, seconds = url, settings.picture_fetch_timeout_s
-        data = fetch(name, max_bytes=int(limit), timeout_s=seconds, private=settings.fetch_private)
+    data = picture_bytes(settings, image, url)
     if data is None:
         return None
-    if len(data) > limit:
-        raise TooLarge(f"picture {name}: {len(data) / 1e6:.1f} MB, the limit is {limit / 1e6:g} MB")
-    return decode(data, name=name, max_pixels=int(settings.picture_max_megapixels * 1e6), box=box)
+    return decode(data, name=url or NAME, max_pixels=int(settings.picture_max_megapixels * 1e6), box=box)
 
 
-def _like(stores: Stores, product: str, generation: Generation) -> dict[str, VectorList]:
-    """The stored vectors of a product as queries, each kind among its own. Regions of its pictures are not asked with:
-    they may show what stands beside it."""
-    lists = {}
+def picture_bytes(settings: Settings, image: bytes | None, url: str | None) -> bytes | None:
+    """The file of that picture.
+
+    Raises:
+        BadPicture: it cannot be fetched.
+        TooLarge: above the limit of the settings.
+    """
+    limit, data = settings.picture_max_mb * 1e6, image
+    if url is not None:
+        seconds = settings.picture_fetch_timeout_s
+        data = fetch(url, max_bytes=int(limit), timeout_s=seconds, private=settings.fetch_private)
+    if data is not None and len(data) > limit:
+        raise TooLarge(f"picture {url or NAME}: {len(data) / 1e6:.1f} MB, the limit is {limit / 1e6:g} MB")
+    return data
+
+
+def likes(
+    stores: Stores, products: Sequence[str], generation: Generation
+) -> dict[str, dict[InstanceKind, NDArray[np.float32]]]:
+    """The stored vectors (Q, D) of products by kind, those that have any. Regions of their pictures are not asked with:
+    they may show what stands beside them."""
+    found: dict[str, dict[InstanceKind, NDArray[np.float32]]] = {}
     for kind, collection in zip(generation.kinds, generation.collections(stores.vectors.prefix).values(), strict=True):
-        found = stores.vectors.fetch(collection, [product])
-        whole = [row for row, name in enumerate(found.instance_ids) if split_region(name)[1] is None]
-        if whole:
-            lists[f"like-{kind}"] = VectorList(collection, kind, (found.vectors[whole],))
-    if not lists:
-        raise NotFound(f"product {product!r} has no vectors in generation {generation.id} yet", field="like")
-    return lists
+        fetched = stores.vectors.fetch(collection, products)
+        rows: dict[str, list[int]] = {}
+        for row, (name, owner) in enumerate(zip(fetched.instance_ids, fetched.product_ids, strict=True)):
+            if split_region(name)[1] is None:
+                rows.setdefault(owner, []).append(row)
+        for owner, own in rows.items():
+            found.setdefault(owner, {})[kind] = fetched.vectors[own]
+    return found
+
+
+def like_lists(
+    stores: Stores,
+    generation: Generation,
+    vectors: Mapping[InstanceKind, NDArray[np.float32]],
+    kinds: Sequence[InstanceKind] = (),
+) -> dict[str, VectorList]:
+    """`like-image`, …: the vectors of a product, each kind among its own."""
+    collections = generation.collections(stores.vectors.prefix)
+    return {
+        f"like-{kind}": VectorList(collections[kind], kind, (queries,))
+        for kind, queries in vectors.items()
+        if not kinds or kind in kinds
+    }
 
 
 def matches(

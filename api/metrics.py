@@ -8,6 +8,8 @@ __all__ = [
     "AUDIT_AT",
     "AUDIT_FAULTS",
     "DRIFT",
+    "ENCODE_CACHE_BYTES",
+    "ENCODE_WISHES",
     "GENERATION_STALE",
     "INSTANCES_FOUND",
     "INSTANCES_SECONDS",
@@ -37,6 +39,12 @@ INSTANCES_SECONDS = Histogram(
     "skugraph_instances_seconds", "Time of a search by instances, by plan", ["plan"], buckets=SECONDS
 )
 INSTANCES_FOUND = Counter("skugraph_instances_found", "Instances in query pictures, given or proposed", ["boxes"])
+ENCODE_WISHES = Counter(
+    "skugraph_encode_wishes",
+    "Texts and pictures asked with, by how their vector came: cached, joined (another asked at the same time), encoded",
+    ["part", "how"],
+)
+ENCODE_CACHE_BYTES = Gauge("skugraph_encode_cache_bytes", "Room that vectors of earlier questions take")
 GENERATION_STALE = Gauge(
     "skugraph_generation_stale",
     "Changes of the catalogue that a generation has not embedded yet",

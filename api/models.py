@@ -151,6 +151,12 @@ class SearchRequest(Model):
         default={},
         description="Weight of a list, 1 where absent: `text-image`, `text-text`, `lexical`, `graph`, …",
     )
+    vectors: tuple[InstanceKind, ...] = Field(
+        default=(),
+        max_length=3,
+        description="Kinds of vectors to compare each part of the question with, a list for each; "
+        "empty: those that suit it (a text with `fused` vectors only where this says so)",
+    )
     plan: VectorPlan | None = Field(default=None, description="Force a plan instead of letting the planner choose")
     explain: bool = Field(default=False, description="Report why the plan was chosen")
 

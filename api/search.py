@@ -1,27 +1,26 @@
-"""A search from request to reply: select, plan, make the lists, fuse, explain."""
+"""What searches share: the stores, warm encoders, vectors of earlier questions; and the lists that they are made of."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
 
 from api import planner
-from api.around import LIST, Around, look_around, narrow, widen
+from api.batch import DEPTH, answers
 from api.clock import Clock
+from api.encoding import Encodings
 from api.entity_space import EntitySpace, graph_encoder
-from api.fusion import Fused, Ranked, fuse
-from api.given import given_entities, unknown
-from api.lists import VectorList, matches, vector_lists
-from api.models import Hit, PlanReport, SearchReply, SearchRequest
+from api.fusion import Ranked
+from api.lists import VectorList
+from api.models import PlanReport, SearchReply, SearchRequest
 from api.planner import Plan
 from api.plans import Ask
-from api.results import hits, listings
 from api.understanding import EntityFinder
-from api.words import query_words
 from encoders.protocol import Encoder
-from kg.errors import BadInput
+from kg.errors import SkugraphError
 from kg.graph import selection as graph_side
-from kg.graph.resolving import select
 from kg.graph.selection import Selection
 from kg.stores import Stores
 from kg.vectors import generations
@@ -29,9 +28,7 @@ from kg.vectors.generations import Generation
 
 __all__ = ["DEPTH", "Searcher"]
 
-DEPTH = 100  # products of a list that is fused with others, at least
-BROWSE = Plan("browse", "nothing to rank by: the products by id")
-WORDS = Plan("lexical", "no vectors to compare: the full-text index alone")
+Place = tuple[int, str]  # of a list: which search, and its name there
 
 
 class Searcher:
@@ -45,6 +42,10 @@ class Searcher:
     def __init__(self, stores: Stores, load_encoder: Callable[[str], Encoder]) -> None:
         self.stores, self.load_encoder = stores, load_encoder
         self.finder = EntityFinder(stores, EntitySpace(stores, graph_encoder(stores.settings)).near)
+        settings = stores.settings
+        self.encodings = Encodings(
+            max_bytes=int(settings.encode_cache_mb * 1e6), max_pixels=int(settings.picture_max_megapixels * 1e6)
+        )
         self._encoders: dict[str, Encoder] = {}
         self._lock = threading.Lock()
 
@@ -53,58 +54,19 @@ class Searcher:
 
         Raises:
             BadInput: k above the setting `search_max_k`, a weight for a list that this search does not make, a forced
-                plan that would be wrong, or entities for an encoder that takes none.
+                plan that would be wrong, vectors of a kind that the generation does not keep, or entities for an
+                encoder that takes none.
             BadFilter, BadQuery, TooLarge: see `kg.graph.resolving.select`.
-            BadPicture, NotFound, TooLarge: see `api.lists.vector_lists`.
+            BadPicture, TooLarge: see `api.lists.picture`.
+            NotFound: no such product to be like, it has no vectors, or there is no generation to compare pictures in,
+                or to read entities.
             EncoderMismatch: the checkpoint of the live generation is not the one that its vectors were made with.
             StoreDown: a store does not answer.
         """
-        settings, graph, clock = self.stores.settings, self.stores.graph, Clock()
-        if request.k > settings.search_max_k:
-            raise BadInput(f"k = {request.k}: at most {settings.search_max_k} (setting search_max_k)", field="k")
-        with clock("select"):
-            selection = select(graph, request.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
-        if not (request.text or request.has_picture or request.like):
-            with clock("results"):
-                found = [Fused(id, 0.0, {}, {}) for id in graph_side.page(graph, selection, request.k)]
-                shown = hits(listings(graph, [item.product_id for item in found]), found, {}, selection)
-            return self._reply(request, selection, BROWSE, shown, clock)
-        seen, notes = Around(), list[str]()
-        if request.graph.mode != "off":
-            with clock("understand"):
-                seen = look_around(self.finder, request.text, request.graph)
-            notes += seen.notes
-        if request.graph.mode == "narrow" and seen.found:
-            selection, note = narrow(selection, seen)
-            notes.append(note)
-        generation, stale = self.live()
-        with clock("encode"):
-            lists = vector_lists(self.stores, request, generation, self.encoder)
-        notes += unknown(graph, given_entities(request.entities))
-        words = " ".join(query_words(request.text))
-        widened = request.graph.mode == "widen" and bool(seen.found)
-        names = [*lists, *(["lexical"] if words else ()), *([LIST] if widened else ())]
-        _check_weights(request, names)
-        with clock("plan"):
-            plan = planner.choose(self.stores, selection, stale, forced=request.plan) if lists else WORDS
-        depth = request.k if len(names) == 1 else max(DEPTH, 2 * request.k)
-        exclude = frozenset({request.like} if request.like else ())
-        every = self.rank(plan, selection, lists, words, depth, clock, exclude)
-        ranked = {name: found for name, [found] in every.items()}
-        if widened:
-            with clock(LIST):
-                ranked[LIST], common = widen(
-                    self.stores, selection, seen, products=self.finder.products, depth=depth, exclude=exclude
-                )
-            notes += common
-        fused = fuse(ranked, method=request.fusion, weights=request.weights, constant=settings.rrf_constant)
-        best = fused[: request.k]
-        with clock("results"):
-            cards = listings(graph, [item.product_id for item in best])
-            matched = matches(ranked, {name: one.kind for name, one in lists.items()})
-            shown = hits(cards, best, matched, selection, text=request.text, like=request.like, seen=seen)
-        reply = self._reply(request, selection, plan, shown, clock, generation, stale, names)
-        return reply.model_copy(update={"entities": tuple(seen.found.values()), "notes": (*reply.notes, *notes)})
+        [answer] = answers(self, [request])
+        if isinstance(answer, SkugraphError):
+            raise answer
+        return answer
 
     def live(self) -> tuple[Generation | None, int]:
         """The generation to search, and how many changes of the catalogue it has not embedded yet."""
@@ -122,47 +84,55 @@ class Searcher:
         exclude: frozenset[str] = frozenset(),
     ) -> dict[str, list[list[Ranked]]]:
         """Every list of the `depth` best, and `lexical` where there are words: name → one list for each question."""
-        ranked: dict[str, list[list[Ranked]]] = {}
-        for name, one in lists.items():
-            with clock(name):
-                ask = Ask(self.stores.vectors, one.collection, one.questions, depth, exclude)
-                ranked[name] = planner.run(self.stores, plan, selection, ask)
+        found = self.nearest(plan, selection, {(0, name): one for name, one in lists.items()}, depth, clock, exclude)
+        ranked = {name: answer for (_, name), answer in found.items()}
         if words:
             with clock("lexical"):
-                rows = graph_side.words(self.stores.graph, selection, words, depth + len(exclude))
-                ranked["lexical"] = [[Ranked(id, "", score) for id, score in rows if id not in exclude][:depth]]
+                rows = self.lexical(selection, words, depth + len(exclude))
+                ranked["lexical"] = [[item for item in rows if item.product_id not in exclude][:depth]]
         return ranked
+
+    def nearest(
+        self,
+        plan: Plan,
+        selection: Selection,
+        lists: Mapping[Place, VectorList],
+        depth: int,
+        clock: Callable[[str], AbstractContextManager[None]],
+        exclude: frozenset[str] = frozenset(),
+    ) -> dict[Place, list[list[Ranked]]]:
+        """A list of the `depth` best for each question of `lists`; those of one collection are asked for together.
+
+        Args:
+            plan: for all of them.
+            selection: what admits.
+            lists: by (number of the search, name).
+            depth: products of each.
+            clock: times a step, which is called by the names of its lists.
+            exclude: products that are not wanted.
+        """
+        together: dict[str, list[Place]] = {}
+        for place, one in lists.items():
+            together.setdefault(one.collection, []).append(place)
+        found: dict[Place, list[list[Ranked]]] = {}
+        for collection, places in together.items():
+            with clock("+".join(dict.fromkeys(name for _, name in places))):
+                questions = tuple(question for place in places for question in lists[place].questions)
+                ask = Ask(self.stores.vectors, collection, questions, depth, exclude)
+                each = iter(planner.run(self.stores, plan, selection, ask))
+                found |= {place: list(islice(each, len(lists[place].questions))) for place in places}
+        return {place: found[place] for place in lists}
+
+    def lexical(self, selection: Selection, words: str, depth: int) -> list[Ranked]:
+        """The `depth` best by the full-text index."""
+        return [Ranked(id, "", score) for id, score in graph_side.words(self.stores.graph, selection, words, depth)]
 
     def exact(self, plan: Plan) -> bool:
         """True where no approximate index has a say."""
         return plan.name in ("exact", "lexical", "browse") or self.stores.vectors.engine == "milvus_lite"
 
-    def _reply(
-        self,
-        request: SearchRequest,
-        selection: Selection,
-        plan: Plan,
-        shown: Sequence[Hit],
-        clock: Clock,
-        generation: Generation | None = None,
-        stale: int = 0,
-        names: Sequence[str] = (),
-    ) -> SearchReply:
-        notes = ["no generation is live: only words are searched"] if plan is WORDS and generation is None else []
-        return SearchReply(
-            requested=request.k,
-            returned=len(shown),
-            plan=plan.name,
-            exact=self.exact(plan),
-            generation=generation.id if generation else None,
-            stale=stale,
-            timings_ms=clock.report(),
-            hits=tuple(shown),
-            notes=(*selection.notes, *notes),
-            explanation=self._explanation(plan, selection, names) if request.explain else None,
-        )
-
-    def _explanation(self, plan: Plan, selection: Selection, names: Sequence[str]) -> PlanReport:
+    def explanation(self, plan: Plan, selection: Selection, names: Sequence[str]) -> PlanReport:
+        """Why this plan, among how many products, for which lists."""
         size, exact = plan.candidates, plan.candidates_exact
         if size is None:
             limit = self.stores.settings.ids_max + 1
@@ -184,10 +154,3 @@ class Searcher:
                 generations.check_encoder(generation, encoder.name, encoder.fingerprint)
                 self._encoders = {generation.id: encoder}
             return self._encoders[generation.id]
-
-
-def _check_weights(request: SearchRequest, names: Sequence[str]) -> None:
-    if unknown := sorted(set(request.weights) - set(names)):
-        raise BadInput(f"weights: no list {unknown[0]!r} in this search; it has {', '.join(names)}", field="weights")
-    if names and not any(request.weights.get(name, 1) for name in names):
-        raise BadInput("weights: every list has weight 0", field="weights")

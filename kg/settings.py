@@ -107,6 +107,14 @@ class Settings(BaseSettings):
     exact_max_ids: int = Field(2000, ge=0, description="Graph sets up to this size are scored exactly")
     ids_max: int = Field(50_000, ge=0, description="Graph sets up to this size go to Milvus as an id list")
     search_max_k: int = Field(1000, ge=1, le=10_000, description="Largest k of a search")
+    search_batch_max: int = Field(256, ge=1, le=10_000, description="Most searches of one batch")
+    encode_cache_mb: float = Field(64, ge=0, description="Room for vectors of earlier questions; 0 keeps none")
+    resident_mb: float = Field(
+        2048, ge=0, description="Room for a copy of the live generation beside the API, in MB; 0: no copy is kept"
+    )
+    resident_dtype: Literal["float32", "float16"] = Field(
+        "float32", description="What such a copy is scanned as; float16 takes half the room and four times as long"
+    )
     rrf_constant: int = Field(60, ge=1, description="Constant of reciprocal rank fusion")
     currency_rates: dict[
         Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")], Annotated[float, Field(gt=0, allow_inf_nan=False)]
