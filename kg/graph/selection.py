@@ -17,6 +17,9 @@ from kg.graph.driver import Graph
 __all__ = ["Reach", "Selection", "count", "facet", "ids", "linked", "members", "page", "stream_ids", "words"]
 
 
+Start = tuple[str, Sequence[str]]  # where the graph begins to look: a START of the Cypher, and its parameter
+
+
 @dataclass(frozen=True)
 class Selection:
     """What the filters ask, in keys of the graph.
@@ -62,22 +65,23 @@ class Selection:
 
 def count(graph: Graph, selection: Selection, limit: int) -> int:
     """Number of admitted products, counted up to `limit`."""
-    if selection.asked.keys() == {"pattern"}:
-        return min(len(selection.start_values), limit)
+    if (known := _known(selection)) is not None:
+        return min(len(known), limit)
     return 0 if selection.nothing else int(_read(graph, selection, cypher.END_COUNT, limit=limit)[0]["n"])
 
 
 def ids(graph: Graph, selection: Selection) -> list[str]:
     """Ids of all admitted products, sorted."""
-    if selection.asked.keys() == {"pattern"}:  # known already
-        return list(selection.start_values)
+    if (known := _known(selection)) is not None:
+        return known
     return sorted(stream_ids(graph, selection))
 
 
 def stream_ids(graph: Graph, selection: Selection) -> Iterator[str]:
     """Ids of all admitted products, in no order, in flat memory."""
     if not selection.nothing:
-        for row in graph.stream(_text(selection, cypher.END_IDS), **_parameters(selection)):
+        text, parameters = _statement(selection, cypher.END_IDS)
+        for row in graph.stream(text, **parameters):
             yield row["id"]
 
 
@@ -92,16 +96,16 @@ def members(graph: Graph, selection: Selection, candidates: Iterable[str]) -> se
     start = sorted(set(candidates))
     if selection.nothing or not start:
         return set()
-    text = _text(selection, cypher.END_IDS, start=cypher.START_IDS)
-    return {row["id"] for row in graph.read(text, **{**selection.asked, "start": start})}
+    rows = _read(graph, selection, cypher.END_IDS, start=(cypher.START_IDS, start))
+    return {row["id"] for row in rows}
 
 
 def words(graph: Graph, selection: Selection, query: str, limit: int) -> list[tuple[str, float]]:
     """(id, BM25 score) of the admitted products that match a full-text query best, ties by id."""
     if selection.nothing or not query:
         return []
-    text = _text(selection, cypher.END_WORDS, start=cypher.START_WORDS)
-    rows = graph.read(text, **{**selection.asked, "words": query, "limit": limit})
+    start = (cypher.START_WORDS, ())
+    rows = _read(graph, selection, cypher.END_WORDS, start=start, words=query, limit=limit)
     return [(row["id"], float(row["score"])) for row in rows]
 
 
@@ -118,8 +122,8 @@ def linked(
     """
     if selection.nothing or not rows:
         return []
-    text = _text(selection, cypher.END_WORDS, start=cypher.START_LINKED)
-    found = graph.read(text, **{**selection.asked, "rows": list(rows), "limit": limit})
+    start = (cypher.START_LINKED, ())
+    found = _read(graph, selection, cypher.END_WORDS, start=start, rows=list(rows), limit=limit)
     return [(row["id"], float(row["score"])) for row in found]
 
 
@@ -129,15 +133,21 @@ def facet(graph: Graph, selection: Selection, end: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["n"], row["key"]))
 
 
-def _text(selection: Selection, end: str, *, start: str | None = None) -> str:
-    where = " AND ".join(cypher.CONDITIONS[name] for name in selection.asked)
-    return f"{start or selection.start}\n{f'WHERE {where}' if where else ''}\n{end}"
+def _known(selection: Selection) -> list[str] | None:
+    """All admitted ids, where a pattern is all that is asked."""
+    tree = selection.tree
+    return list(tree.value) if isinstance(tree, Leaf) and tree.name == "pattern" else None
 
 
-def _parameters(selection: Selection) -> dict[str, Any]:
-    started = {"start": list(selection.start_values)} if selection.start_values else {}
-    return {**selection.asked, **started}
+def _statement(selection: Selection, end: str, start: Start | None = None) -> tuple[str, dict[str, Any]]:
+    begin, values = start or (selection.start, selection.start_values)
+    where, parameters = cypher.where(selection.tree)
+    started = {"start": list(values)} if values else {}
+    return f"{begin}\n{f'WHERE {where}' if where else ''}\n{end}", parameters | started
 
 
-def _read(graph: Graph, selection: Selection, end: str, **more: Any) -> list[dict[str, Any]]:
-    return graph.read(_text(selection, end), **_parameters(selection), **more)
+def _read(
+    graph: Graph, selection: Selection, end: str, *, start: Start | None = None, **more: Any
+) -> list[dict[str, Any]]:
+    text, parameters = _statement(selection, end, start)
+    return graph.read(text, **parameters, **more)

@@ -1,14 +1,20 @@
 """Cypher of the graph part of a search.
 
 A selection is read as START + WHERE + conditions + END: one start that binds the products `p` it may be about (the
-cheapest of what is asked), every condition as a predicate on `p` (the start's own too, so that a start may be too
+cheapest of what must hold), every condition as a predicate on `p` (the start's own too, so that a start may be too
 wide), and one end that says what is returned. `kg.graph.selection` joins them; the pieces stand here.
 
 Every piece has variable names of its own: on ArcadeDB EXISTS sees variables that WITH has dropped, and its own are seen
-after it.
+after it. So variables and parameters of a condition bear its name, and `where` numbers both.
 """
 
 from __future__ import annotations
+
+import re
+from itertools import count
+from typing import Any
+
+from kg.conditions import All, AnyOf, Condition, Leaf, Not
 
 __all__ = [
     "BELOW",
@@ -28,6 +34,7 @@ __all__ = [
     "START_LINKED",
     "START_SELLERS",
     "START_WORDS",
+    "where",
 ]
 
 # One row an entity that has one of $keys: key, text, type, df.
@@ -101,13 +108,14 @@ MATCH (p:Product)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(found)
 WITH p, seed, max(gain) AS most
 WITH p, sum(most) AS score"""
 
-# A predicate on `p` for each thing that can be asked; the parameter has the name of the condition.
+# A predicate on `p` for each thing that can be asked; variable and parameter have the name of the condition.
 CONDITIONS = {
-    "brands": "EXISTS { MATCH (p)-[:MADE_BY]->(b:Brand) WHERE b.key IN $brands }",
-    "categories": "EXISTS { MATCH (p)-[:IN_CATEGORY]->(c:Category) WHERE c.key IN $categories }",
-    "entities": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity) WHERE e.key IN $entities }",
-    "near": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(n:Entity) WHERE n.key IN $near }",
-    "graph": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(g:Entity) WHERE g.key IN $graph }",
+    "brands": "EXISTS { MATCH (p)-[:MADE_BY]->(brands:Brand) WHERE brands.key IN $brands }",
+    "categories": "EXISTS { MATCH (p)-[:IN_CATEGORY]->(categories:Category) WHERE categories.key IN $categories }",
+    "entities": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(entities:Entity) "
+    "WHERE entities.key IN $entities }",
+    "near": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(near:Entity) WHERE near.key IN $near }",
+    "graph": "EXISTS { MATCH (p)-[:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(graph:Entity) WHERE graph.key IN $graph }",
     "min_price": "p.price >= $min_price",
     "max_price": "p.price <= $max_price",
     "sellers": "p.seller IN $sellers",
@@ -140,3 +148,28 @@ WITH leaf, count(DISTINCT p) AS n
 MATCH (leaf)-[:CHILD_OF*0..30]->(above:Category)
 WITH DISTINCT leaf, n, above
 RETURN above.key AS key, above.text AS text, sum(n) AS n"""
+
+
+def where(condition: Condition) -> tuple[str, dict[str, Any]]:
+    """A predicate on `p` that is true where the condition holds, and its parameters; empty where nothing is asked.
+
+    `All((Leaf("sellers", s), Not(Leaf("max_price", x))))` becomes
+    `(p.seller IN $sellers_0) AND (NOT coalesce(p.price <= $max_price_1, false))`: without a price a leaf is null, and
+    what is not true does not hold.
+    """
+    numbers, parameters = count(), {}
+
+    def text(part: Condition) -> str:
+        match part:
+            case Leaf():
+                name = f"{part.name}_{next(numbers)}"
+                parameters[name] = part.value
+                return re.sub(rf"\b{part.name}\b", name, CONDITIONS[part.name])
+            case Not():
+                return f"NOT coalesce({text(part.part)}, false)"
+            case All():
+                return " AND ".join(f"({text(one)})" for one in part.parts)
+            case AnyOf():
+                return " OR ".join(f"({text(one)})" for one in part.parts) or "false"
+
+    return text(condition), parameters
