@@ -24,9 +24,10 @@ from torch import Tensor
 from encoders.backbones.base import weights_hash
 from kg.errors import BadInput, NotFound
 
-__all__ = ["FINGERPRINT", "MEAN", "TOKENIZER", "fingerprint", "read", "read_config", "write", "write_text"]
+__all__ = ["FINGERPRINT", "KEPT", "MEAN", "TOKENIZER", "fingerprint", "read", "read_config", "write", "write_text"]
 
 MEAN = "look.mean"  # among the weights: what is taken away from features, see `encoders.regions.features.Sight`
+KEPT = ("kept.weight", "kept.bias")  # likewise: see `encoders.kept`
 CONFIG, WEIGHTS, FINGERPRINT, TOKENIZER = "config.json", "model.safetensors", "fingerprint", "tokenizer"
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kg.errors import BadInput, NotFound, first_refusal
 
@@ -81,6 +81,11 @@ class _Learner(_Part):
     freeze_table: bool = False
 
 
+class _Kept(_Part):
+    dim: int = Field(ge=1)  # of the part
+    share: float = Field(gt=0, lt=1)  # of a comparison of two pictures
+
+
 class _Training(_Part):
     epochs: int = Field(ge=1)
     batch: int = Field(ge=2)
@@ -103,8 +108,15 @@ class _Config(_Part):
     detector: str | dict[str, Any] | None = None  # a name or folder, or {"train": its settings}
     entities: _Entities | None = None  # of ege_cmp
     learner: _Learner | None = None  # of ei_clip
+    kept: _Kept | None = None  # part of the vectors that is not trained, see `encoders.kept`
     model: dict[str, Any]  # each architecture has its own
     training: _Training
+
+    @model_validator(mode="after")
+    def _global_token(self) -> Self:
+        if self.kept and self.picture.tokens == "grid":
+            raise ValueError("kept: it is made of the global token, which picture.tokens = grid has not")
+        return self
 
 
 def load_config(name: str | Path, *, epochs: int | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from encoders.backbones import TextBackbone, text_backbone
 from encoders.data import with_entities
 from encoders.entities import Vocabulary, open_lexicon
 from encoders.features import FeatureCache
+from encoders.kept import Kept
 from encoders.lexicon import Lexicon
 from encoders.looking import Look, make_look, padded
 from encoders.protocol import Entities, Regions, entity_encoder, region_encoder
@@ -69,7 +70,8 @@ class DualEncoder:
         batch: pictures or texts in one forward pass.
         vocabulary: entities that are found in texts, where the model reads such too.
         lexicon: structured entities, where the model reads these.
-        appended: entities that are given are said after the text instead.
+        appended: entities that are given are said after the text.
+        kept: part of the vectors that was not trained, where they have one.
     """
 
     name: str
@@ -84,6 +86,7 @@ class DualEncoder:
     vocabulary: Vocabulary | None = None
     lexicon: Lexicon | None = None
     appended: bool = False
+    kept: Kept | None = None
 
     @property
     def takes_entities(self) -> bool:
@@ -136,7 +139,8 @@ class DualEncoder:
             if self.vocabulary:
                 found = (*found, self._entities([whole[i] for i in order[rows]], self.vocabulary))
             also = {name: torch.from_numpy(given[order[rows]]).to(self.device) for name, given in extra.items()}
-            out[order[rows]] = self.model.text_vectors(*found, **also).float().cpu().numpy()
+            vectors = self.model.text_vectors(*found, **also)
+            out[order[rows]] = (self.kept.texts(vectors) if self.kept else vectors).float().cpu().numpy()
         return out
 
     def _entities(self, texts: Sequence[str], vocabulary: Vocabulary) -> EntityBatch:
@@ -170,6 +174,8 @@ class DualEncoder:
             return self.model.fused_vectors(*seen, *self.text_backbone.tokens(texts[rows]))
 
         both = [fused(rows) for rows in self._slices(len(images))]
+        if self.kept:
+            both = [(self.kept.texts(picture), self.kept.texts(text)) for picture, text in both]
         return self._joined(picture for picture, _ in both), self._joined(text for _, text in both)
 
     def propose(self, images: Sequence[Image], *, limit: int = 36) -> list[Regions]:
@@ -201,7 +207,9 @@ class DualEncoder:
 
     @torch.inference_mode()
     def _pictures(self, seen: Sequence[RegionTokens]) -> Tensor:
-        return self.model.picture_vectors(*padded(seen, self.device))
+        features, boxes, mask = padded(seen, self.device)
+        vectors = self.model.picture_vectors(features, boxes, mask)
+        return self.kept.pictures(vectors, features[:, 0]) if self.kept else vectors
 
     def _slices(self, count: int) -> Iterator[slice]:
         return (slice(start, start + self.batch) for start in range(0, count, self.batch))
@@ -257,13 +265,18 @@ def open_dual(
             raise EncoderMismatch(f"{folder}: its entities are not those it was trained with", hint="train it again")
     model = build({**config, "text": {**config["text"], "initialise": False}}, look, text)
     try:
-        model.load_state_dict({name: value for name, value in weights.items() if name != checkpoint.MEAN})
+        model.load_state_dict(
+            {name: value for name, value in weights.items() if name not in (checkpoint.MEAN, *checkpoint.KEPT)}
+        )
     except RuntimeError as error:
         raise BadInput(f"{folder}: the weights do not fit the config: {error}", hint="train it again") from error
     model.eval().requires_grad_(False).to(device)
+    kept = None
+    if settings := config.get("kept"):
+        kept = Kept(*(weights[name].to(device) for name in checkpoint.KEPT), settings["share"])
     return DualEncoder(
         config["encoder"],
-        config["model"]["dim"],
+        config["model"]["dim"] + (kept.dim if kept else 0),
         checkpoint.fingerprint(config, weights),
         folder,
         device,
@@ -274,6 +287,7 @@ def open_dual(
         vocabulary,
         lexicon,
         config["text"].get("appended", False),
+        kept,
     )
 
 

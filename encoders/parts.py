@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders import losses
+from encoders.kept import principal
 from encoders.masking import IGNORED, Masked, global_token
 
 __all__ = ["PictureEntry", "Pretext", "VectorHead", "hide_tokens", "one_of", "text_entry", "triple"]
@@ -81,21 +82,16 @@ class VectorHead(nn.Module):
         self.skip = nn.Linear(skip, dim) if skip else None
 
     def start(self, features: Tensor) -> None:
-        """The skip begins as the principal components of the features (N, W), of mean length 1 and half-whitened: each
-        divided by the root of its standard deviation, so that the strongest do not drown the rest. All else begins at
-        0."""
+        """The skip begins as the principal components of the features (N, W), see `encoders.kept.principal`. All else
+        begins at 0."""
         if self.skip is None:
             return
-        mean = features.float().mean(dim=0)
-        _, spread, basis = torch.linalg.svd(features.float() - mean, full_matrices=False)
-        dim = min(len(self.skip.weight), len(basis))
-        spread = spread[:dim] / len(features) ** 0.5
-        basis = basis[:dim] / (spread + 1e-6)[:, None].sqrt() / spread.sum().clamp(min=1e-6).sqrt()
+        basis, offset = principal(features, len(self.skip.weight))
         with torch.no_grad():
             self.skip.weight.zero_()
             self.skip.bias.zero_()
-            self.skip.weight[:dim] = basis
-            self.skip.bias[:dim] = -(basis @ mean)
+            self.skip.weight[: len(basis)] = basis
+            self.skip.bias[: len(basis)] = offset
             for part in self.change.modules():
                 if isinstance(part, nn.Linear):
                     part.weight.zero_()

@@ -32,6 +32,7 @@ from encoders.dual import DETECTOR
 from encoders.entity_reading import Reading
 from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
+from encoders.kept import principal
 from encoders.knowledge import Knowledge
 from encoders.known_entities import know_entities
 from encoders.looking import make_look
@@ -136,7 +137,7 @@ def train(
     """Trains `encoder` on the training part of `items` and writes a checkpoint folder.
 
     Args:
-        encoder: an architecture of `encoders.ENCODERS`.
+        encoder: of `encoders.ENCODERS`; without `config` also the name of a packaged one, such as skugraph_base.
         items: read once, in any order; those of the test split are not opened.
         out: the checkpoint folder; a stopped run is continued in it.
         seed: of weights, order and dropout.
@@ -156,7 +157,9 @@ def train(
     """
     began = time.monotonic()
     chosen = load_config(config or encoder, epochs=epochs)
-    if chosen["encoder"] != encoder:
+    if config is None:
+        encoder = chosen["encoder"]
+    elif chosen["encoder"] != encoder:
         raise BadInput(f"config {config} is for encoder {chosen['encoder']!r}, not {encoder!r}")
     build, settings = architecture(encoder).build, chosen["training"]
     torch_device = choose_device(device)
@@ -228,6 +231,9 @@ def train(
             _Run(model, table, fit, val, text, out, settings, seed, signature, accelerator, torch_device, knowledge),
             on_progress,
         )
+        if chosen.get("kept"):
+            seen = table.batch(_sample(fit), "cpu").pictures[:, 0]
+            best["model"] |= zip(checkpoint.KEPT, principal(seen, chosen["kept"]["dim"]), strict=True)
         if mean is not None:
             best["model"][checkpoint.MEAN] = torch.from_numpy(mean)
         if accelerator.is_main_process:
@@ -293,11 +299,15 @@ class _Run:
     knowledge: Knowledge | Reading | None = None
 
 
+def _sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """At most SAMPLE of the rows, evenly spaced."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE)).astype(np.int64)]
+
+
 def _fit(run: _Run, on_progress: Progress) -> dict[str, Any]:
     """Trains to the end and gives the best epoch: {"epoch", "metrics", "model": weights}."""
     settings, accelerator, out = run.settings, run.accelerator, run.out
-    sample = run.fit[np.linspace(0, len(run.fit) - 1, min(len(run.fit), SAMPLE)).astype(np.int64)]
-    first = run.table.batch(sample, "cpu")
+    first = run.table.batch(_sample(run.fit), "cpu")
     words = [run.table.words, *([run.knowledge.words()] if run.knowledge else [])]
     run.model.start(first.pictures, first.picture_mask, torch.from_numpy(np.unique(np.concatenate(words))))
     if run.knowledge:

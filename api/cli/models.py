@@ -13,7 +13,10 @@ __all__ = ["evaluate", "train"]
 
 
 def train(
-    encoder: Annotated[str, typer.Argument(help="Architecture, such as clip_style")],
+    encoder: Annotated[
+        str,
+        typer.Argument(help="Architecture or packaged config: clip_style, capture, ege_cmp, ei_clip, skugraph_base, …"),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Checkpoint folder; a stopped run goes on in it")],
     seed: Annotated[int, typer.Option("--seed", help="Of weights, order and dropout")] = 0,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Instead of the config's")] = None,

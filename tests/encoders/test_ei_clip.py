@@ -238,7 +238,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(work: Path, features: Path, name: str, items: list[TrainItem] | None = None, **changes: Any) -> TrainReport:
-    config = load_config("ei_clip_tiny", epochs=3)
+    config = load_config("ei_clip_tiny+masking+not_appended", epochs=3)
     for path, value in changes.items():
         part, _, last = path.partition("__")
         if last:
