@@ -1,12 +1,13 @@
 """The graph part of a search: where the wanted products sit.
 
-Fields are joined by *and*; the values of one field by *or*. An empty field asks for nothing. What each field means in
-the graph stands in kg/graph/cypher/filters.py, what it means beside the vectors in kg/vectors/filtering.py.
+Fields are joined by *and*; the values of one field by *or*. An empty field asks for nothing. `all`, `any` and `not`
+hold filters themselves, so that they make a tree. What each field means in the graph stands in
+kg/graph/cypher/filters.py, what it means beside the vectors in kg/vectors/filtering.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
@@ -18,16 +19,21 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from kg.errors import BadFilter
 
-__all__ = ["MAX_HOPS", "MAX_VALUES", "Filters"]
+__all__ = ["MAX_DEPTH", "MAX_HOPS", "MAX_NESTED", "MAX_PATTERNS", "MAX_VALUES", "Filters", "place_of"]
 
 MAX_HOPS = 4
 MAX_VALUES = 100  # of one field
+MAX_DEPTH = 6  # of filters within filters
+MAX_NESTED = 32  # filters within filters, all together
+MAX_PATTERNS = 4  # `cypher` of one tree: each runs by itself, up to the time limit
+JOINS = ("all", "any", "not")
 
 Value = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 
@@ -41,15 +47,70 @@ Values = Annotated[tuple[Value, ...], BeforeValidator(_listed), Field(max_length
 Price = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 
 
+def _parsed(value: object, info: ValidationInfo) -> object:
+    """The filters within `all`, `any` or `not`, each refused with its place in the tree."""
+    join = str(info.field_name).rstrip("_")
+    if join == "not" and isinstance(value, (Mapping, Filters)):
+        value = [value]
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("must be a list of filters")
+    parts = []
+    for at, part in enumerate(value):
+        place = place_of((info.context or {}).get("place", ""), join, at, len(value))
+        parts.append(Filters.model_validate(part, context={"place": place}))
+        if parts[-1].empty:
+            raise BadFilter(f"filter {place} asks for nothing", hint="leave it out", field=place)
+    return tuple(parts)
+
+
+def place_of(above: str, join: str, at: int, of: int) -> str:
+    """`any.1`, or `any.1.not` where there is but one."""
+    return f"{above}.{join}".lstrip(".") + ("" if join == "not" and of == 1 else f".{at}")
+
+
+def _bounded(data: object) -> None:
+    """Refuse a tree that is too deep or too large before any of it is parsed."""
+    level, nested, patterns = [("", data)], 0, 0
+    for depth in range(MAX_DEPTH + 2):
+        if depth > MAX_DEPTH and level:
+            place = level[0][0]
+            raise BadFilter(f"filter {place}: filters nest at most {MAX_DEPTH} levels deep", field=place)
+        patterns += sum(_field(node, "cypher") is not None for _, node in level)
+        level = [inner for place, node in level for inner in _within(place, node)]
+        nested += len(level)
+        if nested > MAX_NESTED:
+            raise BadFilter(f"filters hold more than {MAX_NESTED} filters within `all`, `any` and `not`")
+    if patterns > MAX_PATTERNS:
+        raise BadFilter(f"filters hold {patterns} `cypher` patterns, at most {MAX_PATTERNS}", field="cypher")
+
+
+def _within(place: str, node: object) -> Iterator[tuple[str, object]]:
+    for join in JOINS:
+        value = _field(node, join)
+        parts = value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+        for at, part in enumerate(parts):
+            yield place_of(place, join, at, len(parts)), part
+
+
+def _field(node: object, name: str) -> object:
+    """Of filters, parsed or not."""
+    if isinstance(node, Filters):
+        return getattr(node, "not_" if name == "not" else name)
+    return node.get(name) if isinstance(node, Mapping) else None
+
+
 class Filters(BaseModel):
     """What the graph must say of a product for it to be found.
 
     Raises:
         BadFilter: an unknown field (the message names the nearest and the known ones), a value of the wrong type or
-            out of range, `min_price` above `max_price`, `hops` or `min_weight` without `near`.
+            out of range, `min_price` above `max_price`, `hops` or `min_weight` without `near`; filters within filters
+            that ask for nothing, or a tree that is too deep or too large. It names the place: `any.1.not.brand`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 
     brand: Values = Field(default=(), description="Made by any of these brands: names, or keys such as `brand:aurora`")
     category: Values = Field(
@@ -75,6 +136,18 @@ class Filters(BaseModel):
         max_length=10_000,
         description="Read-only Cypher that returns product ids in one column",
     )
+    all: Annotated[tuple[Filters, ...], BeforeValidator(_parsed)] = Field(
+        default=(), description="Filters that must all pass, each with the fields of this one"
+    )
+    any: Annotated[tuple[Filters, ...], BeforeValidator(_parsed)] = Field(
+        default=(), description="Filters of which at least one must pass"
+    )
+    not_: Annotated[tuple[Filters, ...], BeforeValidator(_parsed)] = Field(
+        default=(),
+        alias="not",
+        description="Filters, one or a list, none of which may pass; what lacks a value passes: a listing without "
+        "price is not below `max_price`",
+    )
 
     @field_validator("updated_since")
     @classmethod
@@ -99,19 +172,24 @@ class Filters(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _named(cls, data: Any, handler: Callable[[Any], Self]) -> Self:
-        """Every refusal is a BadFilter that names the field, wherever the filters are parsed."""
+    def _named(cls, data: Any, handler: Callable[[Any], Self], info: ValidationInfo) -> Self:
+        """Every refusal is a BadFilter that names the field and its place, wherever the filters are parsed."""
+        place = (info.context or {}).get("place", "")
+        if not place:
+            _bounded(data)
         try:
             return handler(data)
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
+            own = ".".join(str(part) for part in first["loc"])
+            field = f"{place}.{own}".strip(".")
             if first["type"] == "extra_forbidden":
-                near = get_close_matches(field, cls.model_fields, 1)
+                known = [one.alias or name for name, one in cls.model_fields.items()]
+                near = get_close_matches(own, known, 1)
                 message = f"unknown filter {field!r}" + (f", did you mean {near[0]!r}?" if near else "")
-                raise BadFilter(message, hint=f"known: {', '.join(cls.model_fields)}", field=field) from error
+                raise BadFilter(message, hint=f"known: {', '.join(known)}", field=field) from error
             rule = first["msg"].removeprefix("Value error, ")
-            message = f"filter {field} = {first['input']!r}: {rule}" if field else f"filters: {rule}"
+            message = f"filter {field} = {first['input']!r}: {rule}" if own or place else f"filters: {rule}"
             raise BadFilter(message, field=field, rule=rule) from error
 
     @property

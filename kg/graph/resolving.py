@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kg.errors import BadFilter, TooLarge
-from kg.filters import Filters
+from kg.conditions import All, AnyOf, Condition, Leaf, Not, Reach, folded
+from kg.errors import BadFilter, BadQuery, TooLarge
+from kg.filters import Filters, place_of
 from kg.graph.cypher import filters as cypher
 from kg.graph.driver import Graph
 from kg.graph.readonly import ask
-from kg.graph.selection import Reach, Selection
+from kg.graph.selection import Selection
 from kg.records import entity_key, normalise
 
 __all__ = ["select"]
 
 UNKNOWN = 1e9  # products of a start whose size the graph does not tell
+LINKS = ("brands", "categories", "entities", "near")  # conditions whose keys are entities
+START_ALL: tuple[str, Sequence[str]] = (cypher.START_ALL, ())
+Found = tuple[float, str, Sequence[str]]  # how many products a start binds, its Cypher, its parameter
 
 
 def select(graph: Graph, filters: Filters, *, max_ids: int, timeout_s: float) -> Selection:
@@ -26,67 +30,109 @@ def select(graph: Graph, filters: Filters, *, max_ids: int, timeout_s: float) ->
     Args:
         graph: where the names are looked up.
         filters: what is asked.
-        max_ids: most products that the Cypher pattern may return.
-        timeout_s: longest run of that pattern, in seconds.
+        max_ids: most products that a Cypher pattern may return.
+        timeout_s: longest run of a pattern, in seconds.
 
     Raises:
         BadQuery: the pattern writes, does not parse or runs too long.
-        BadFilter: the pattern returns something else than product ids.
+        BadFilter: the pattern returns something else than product ids; the message names its place in the filters.
         TooLarge: the pattern returns more than `max_ids` rows.
     """
-    return _Resolver(graph).resolve(filters, max_ids, timeout_s)
+    return _Resolver(graph, max_ids, timeout_s).resolve(filters)
 
 
 class _Resolver:
     """Names into keys; one of these lives for one `select`."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, max_ids: int, timeout_s: float) -> None:
+        self.graph, self.max_ids, self.timeout_s = graph, max_ids, timeout_s
         self.texts: dict[str, str] = {}
         self.sizes: dict[str, float] = {}
         self.above: dict[str, str] = {}
         self.notes: list[str] = []
 
-    def resolve(self, filters: Filters, max_ids: int, timeout_s: float) -> Selection:
-        asked: dict[str, Any] = {}
-        reach: dict[str, Reach] = {}
-        starts: list[tuple[float, str, Sequence[str]]] = [(2 * UNKNOWN, cypher.START_ALL, ())]
-
-        def linked(name: str, keys: Iterable[str]) -> None:
-            asked[name] = sorted(keys)
-            starts.append((sum(self.sizes[key] for key in asked[name]), cypher.START_ENTITIES, asked[name]))
-
-        if filters.brand:
-            linked("brands", self._named("brand", filters.brand))
-        if filters.category:
-            linked("categories", self._below(self._named("category", filters.category)))
-        if filters.entity:
-            linked("entities", self._below(self._entities("entity", filters.entity)))
-        if filters.near:
-            reach = self._around(self._entities("near", filters.near), filters.hops, filters.min_weight)
-            linked("near", self._below(reach))
-        if filters.seller:
-            asked["sellers"] = sorted(set(filters.seller))
-            starts.append((UNKNOWN, cypher.START_SELLERS, asked["sellers"]))
-        if filters.min_price is not None:
-            asked["min_price"] = filters.min_price
-        if filters.max_price is not None:
-            asked["max_price"] = filters.max_price
-        if filters.updated_since is not None:
-            asked["updated_since"] = filters.updated_since.isoformat()
-        if filters.cypher is not None:
-            asked["pattern"] = self._pattern(filters.cypher, max_ids, timeout_s)
-            starts.append((len(asked["pattern"]), cypher.START_IDS, asked["pattern"]))
-        _, start, values = min(starts, key=lambda item: item[0])
+    def resolve(self, filters: Filters) -> Selection:
+        flat = self._leaves(filters, "")
+        more = self._nested(filters, "")
+        start, values = START_ALL
+        if found := self._start(folded(All((*flat, *more)))):
+            _, start, values = found
         return Selection(
-            asked=asked,
+            asked={leaf.name: leaf.value for leaf in flat},
             texts=self.texts,
             above=self.above,
-            reach=reach,
-            notes=tuple(self.notes),
+            reach=next((leaf.reach for leaf in flat if leaf.name == "near"), {}),
+            more=more,
+            notes=tuple(dict.fromkeys(self.notes)),
             start=start,
             start_values=tuple(values),
         )
+
+    def _condition(self, filters: Filters, place: str) -> Condition:
+        return All((*self._leaves(filters, place), *self._nested(filters, place)))
+
+    def _nested(self, filters: Filters, place: str) -> tuple[Condition, ...]:
+        """What `all`, `any` and `not` ask."""
+
+        def parts(join: str, inner: Sequence[Filters]) -> tuple[Condition, ...]:
+            return tuple(self._condition(one, place_of(place, join, n, len(inner))) for n, one in enumerate(inner))
+
+        found = list(parts("all", filters.all))
+        if filters.any:
+            found.append(AnyOf(parts("any", filters.any)))
+        if filters.not_:
+            found.append(Not(AnyOf(parts("not", filters.not_))))
+        return tuple(found)
+
+    def _leaves(self, filters: Filters, above: str) -> tuple[Leaf, ...]:
+        """What the fields ask, but for those that hold filters."""
+        found: list[Leaf] = []
+
+        def ask_for(name: str, field: str, value: Any, reach: Mapping[str, Reach] | None = None) -> None:
+            found.append(Leaf(name, value, f"{above}.{field}".lstrip("."), reach or {}))
+
+        if filters.brand:
+            ask_for("brands", "brand", sorted(self._named("brand", filters.brand)))
+        if filters.category:
+            ask_for("categories", "category", sorted(self._below(self._named("category", filters.category))))
+        if filters.entity:
+            ask_for("entities", "entity", sorted(self._below(self._entities("entity", filters.entity))))
+        if filters.near:
+            reach = self._around(self._entities("near", filters.near), filters.hops, filters.min_weight)
+            ask_for("near", "near", sorted(self._below(reach)), reach)
+        if filters.seller:
+            ask_for("sellers", "seller", sorted(set(filters.seller)))
+        if filters.min_price is not None:
+            ask_for("min_price", "min_price", filters.min_price)
+        if filters.max_price is not None:
+            ask_for("max_price", "max_price", filters.max_price)
+        if filters.updated_since is not None:
+            ask_for("updated_since", "updated_since", filters.updated_since.isoformat())
+        if filters.cypher is not None:
+            place = f"{above}.cypher".lstrip(".")
+            ask_for("pattern", "cypher", self._pattern(filters.cypher, place))
+        return tuple(found)
+
+    def _start(self, condition: Condition) -> Found | None:
+        """The smallest start that all products must lie in that pass the (folded) condition, None for all there are."""
+        match condition:
+            case Leaf(name="pattern", value=value):
+                return len(value), cypher.START_IDS, value
+            case Leaf(name="sellers", value=value):
+                return UNKNOWN, cypher.START_SELLERS, value
+            case Leaf(name=name, value=value) if name in LINKS:
+                size = sum(self.sizes[key] for key in value)
+                return (size, cypher.START_ENTITIES, value) if size < 2 * UNKNOWN else None
+            case All(parts=parts):
+                starts = [start for part in parts if (start := self._start(part))]
+                return min(starts, key=lambda start: start[0], default=None)
+            case AnyOf(parts=parts):
+                either = [self._start(part) for part in parts]
+                known = [start for start in either if start]
+                if len(known) == len(either) and len({text for _, text, _ in known}) == 1:
+                    values = sorted(set().union(*(values for _, _, values in known)))
+                    return sum(size for size, _, _ in known), known[0][1], values
+        return None
 
     def _learn(self, rows: Iterable[Mapping[str, Any]]) -> set[str]:
         found = set()
@@ -163,19 +209,25 @@ class _Resolver:
             edge = sorted(ways)
         return reach
 
-    def _pattern(self, text: str, max_ids: int, timeout_s: float) -> list[str]:
-        answer = ask(self.graph, text, {}, max_rows=max_ids, timeout_s=timeout_s)
+    def _pattern(self, text: str, place: str) -> list[str]:
+        """Ids of the products that the pattern returns."""
+        try:
+            answer = ask(self.graph, text, {}, max_rows=self.max_ids, timeout_s=self.timeout_s)
+        except BadQuery as error:
+            more = {**error.detail, "field": place}
+            raise BadQuery(f"filter {place}: {error.message}", hint=error.hint, **more) from error
         if len(answer.columns) > 1:  # ArcadeDB names no columns of no rows
             raise BadFilter(
-                f"filter cypher returns {', '.join(answer.columns)}: it must return product ids in one column",
-                field="cypher",
+                f"filter {place} returns {', '.join(answer.columns)}: it must return product ids in one column",
+                field=place,
             )
         if answer.truncated:
-            raise TooLarge(f"filter cypher returns more than {max_ids} rows", hint="narrow the pattern", field="cypher")
+            message = f"filter {place} returns more than {self.max_ids} rows"
+            raise TooLarge(message, hint="narrow the pattern", field=place)
         values = [row[0] for row in answer.rows]
         if wrong := [value for value in values if not isinstance(value, str)]:
-            raise BadFilter(f"filter cypher returns {wrong[0]!r}: product ids are text", field="cypher")
+            raise BadFilter(f"filter {place} returns {wrong[0]!r}: product ids are text", field=place)
         known = {row["id"] for row in self.graph.read(f"{cypher.START_IDS}\n{cypher.END_IDS}", start=values)}
         if strays := sorted(set(values) - known):
-            raise BadFilter(f"filter cypher returns {strays[0]!r}, which is no product id", field="cypher")
+            raise BadFilter(f"filter {place} returns {strays[0]!r}, which is no product id", field=place)
         return sorted(known)

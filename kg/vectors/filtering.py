@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from kg.conditions import All, AnyOf, Condition, Leaf, Not, leaves
+from kg.errors import BadFilter
 from kg.graph.selection import Selection
-from kg.vectors.expressions import and_, array_any, between, isin, or_
+from kg.vectors.expressions import NOTHING, and_, array_any, between, isin, not_, or_
 
 __all__ = ["MAX_KEYS", "expression"]
 
@@ -19,22 +21,45 @@ def expression(selection: Selection) -> str | None:
     It cannot where a Cypher pattern is asked for, or where more than MAX_KEYS entities are meant. Rows carry what the
     graph said when they were embedded: the caller sees to it that nothing is stale.
     """
-    asked = selection.asked
-    if "pattern" in asked or sum(len(v) for v in asked.values() if isinstance(v, list)) > MAX_KEYS:
+    asked = list(leaves(selection.tree))
+    if any(leaf.name == "pattern" for leaf in asked):
         return None
-    parts = []
-    if "brands" in asked:
-        parts.append(isin("brand", asked["brands"]))
-    if "categories" in asked:
-        parts.append(array_any("categories", asked["categories"]))
-    parts += [_linked(asked[name]) for name in ("entities", "near", "graph") if name in asked]
-    if "sellers" in asked:
-        parts.append(isin("seller", asked["sellers"]))
-    if "min_price" in asked or "max_price" in asked:
-        parts.append(between("price", asked.get("min_price"), asked.get("max_price")))
-    if "updated_since" in asked:
-        parts.append(between("updated_at", int(datetime.fromisoformat(asked["updated_since"]).timestamp())))
-    return and_(*parts)
+    if sum(len(leaf.value) for leaf in asked if isinstance(leaf.value, list)) > MAX_KEYS:
+        return None
+    return _told(selection.tree)
+
+
+def _told(condition: Condition) -> str:
+    """Of a folded condition; empty where everything passes."""
+    match condition:
+        case Leaf():
+            return _leaf(condition)
+        case Not(part=part):
+            return not_(_told(part))
+        case All(parts=parts):
+            return and_(*map(_told, parts))
+        case AnyOf(parts=parts):
+            return or_(*map(_told, parts)) or NOTHING
+
+
+def _leaf(leaf: Leaf) -> str:
+    value = leaf.value
+    match leaf.name:
+        case "brands":
+            return isin("brand", value)
+        case "categories":
+            return array_any("categories", value)
+        case "entities" | "near" | "graph":
+            return _linked(value)
+        case "sellers":
+            return isin("seller", value)
+        case "min_price":
+            return between("price", low=value)
+        case "max_price":
+            return between("price", high=value)
+        case "updated_since":
+            return between("updated_at", low=int(datetime.fromisoformat(value).timestamp()))
+    raise BadFilter(f"condition {leaf.name!r} has no meaning beside the vectors", field=leaf.place)
 
 
 def _linked(keys: Sequence[str]) -> str:
