@@ -229,7 +229,14 @@ def _plan(searcher: Searcher, tasks: Sequence[Task]) -> None:
         key = (id(task.selection), task.request.plan)
         with task.clock("plan"):
             if task.lists and key not in known:
-                known[key] = planner.choose(searcher.stores, task.selection, task.stale, forced=task.request.plan)
+                known[key] = planner.choose(
+                    searcher.stores,
+                    task.selection,
+                    task.stale,
+                    forced=task.request.plan,
+                    generation=task.generation,
+                    k=task.depth,
+                )
             task.plan = known[key] if task.lists else WORDS
 
     _each(tasks, step)
@@ -312,7 +319,11 @@ def _reply(searcher: Searcher, task: Task, cards: Listings) -> SearchReply:
             *(["no generation is live: only words are searched"] if lonely else []),
             *task.notes,
         ),
-        explanation=searcher.explanation(plan, task.selection, task.names) if request.explain else None,
+        explanation=searcher.explanation(
+            plan, task.selection, task.names, task.generation, k=task.depth, spent=task.clock.report()
+        )
+        if request.explain
+        else None,
     )
 
 

@@ -90,7 +90,7 @@ def search_instances(searcher: Searcher, request: InstancesRequest) -> Instances
         lists = compared(stores, generation, _parts(encoder, generation, image, regions, request.text))
     words = " ".join(query_words(request.text))
     with clock("plan"):
-        plan = planner.choose(stores, selection, stale)
+        plan = planner.choose(stores, selection, stale, generation=generation)
     alone = len(lists) == 1 and not words and request.merge != "mean_top"
     depth = max(request.k, request.merged_k) if alone else max(DEPTH, 2 * request.k, request.merged_k)
     kinds = {name: one.kind for name, one in lists.items()}

@@ -34,6 +34,7 @@ __all__ = [
     "Model",
     "Offer",
     "PathStep",
+    "PlanCost",
     "PlanName",
     "PlanReport",
     "ProductCard",
@@ -44,7 +45,7 @@ __all__ = [
     "named",
 ]
 
-VectorPlan = Literal["attribute", "exact", "ids", "overfetch"]
+VectorPlan = Literal["attribute", "exact", "ids", "overfetch", "resident"]
 PlanName = Literal[VectorPlan, "lexical", "browse"]
 
 
@@ -265,6 +266,14 @@ class Hit(Model):
     )
 
 
+class PlanCost(Model):
+    """One way to make the vector lists, and what it would cost here."""
+
+    plan: VectorPlan
+    estimated_ms: float = Field(description="By the cost model, for all vector lists of this search")
+    refused: str = Field(default="", description="Why it may not be taken, empty where it may")
+
+
 class PlanReport(Model):
     """Why the plan was chosen (`explain`)."""
 
@@ -273,6 +282,8 @@ class PlanReport(Model):
     candidates_exact: bool = Field(default=True, description="False: there are at least `candidates`")
     expression: str = Field(default="", description="What the vector store was asked, where the plan is `attribute`")
     lists: tuple[str, ...] = ()
+    alternatives: tuple[PlanCost, ...] = Field(default=(), description="Every plan, the cheapest first")
+    actual_ms: float | None = Field(default=None, description="What choosing and the vector lists took")
 
 
 class SearchReply(Model):

@@ -1,4 +1,4 @@
-"""Four ways to the nearest products inside a selection. They differ in cost, never in the answer.
+"""Five ways to the nearest products inside a selection. They differ in cost, never in the answer.
 
 Several questions of one collection (the instances in one picture) are asked together, each gets a list of its own. A
 question is queries (Q, D): the instances of an example product may be several. Each list has the k best products: an
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from api.fusion import Ranked, ordered
 from kg.vectors.client import Fetched, VectorHit, VectorStore
 from kg.vectors.expressions import isin
+from kg.vectors.resident import Inside
 
-__all__ = ["Ask", "attribute", "exact", "ids", "overfetch"]
+__all__ = ["Ask", "attribute", "exact", "ids", "overfetch", "resident"]
 
 MAX_HITS = 16_384  # instances that Milvus returns at once for one query
 MAX_ANSWER = 4 * MAX_HITS  # and for all queries of a request, so that an answer stays below the wire limit
@@ -93,6 +94,16 @@ def exact(ask: Ask, product_ids: Iterable[str]) -> list[list[Ranked]]:
         for at, queries in enumerate(ask.questions):
             best[at] = ordered(best[at] + _scored(queries, fetched))[: ask.k]
     return best
+
+
+def resident(ask: Ask, inside: Inside) -> list[list[Ranked]]:
+    """Score everything that the selection admits in the copy beside this process. It keeps the vectors as they are
+    stored, so the final scores are those of every other plan."""
+    found = inside.candidates(ask.collection, ask.questions, ask.k, ask.exclude)
+    return [
+        ordered([one for part in parts for one in _scored(queries, part)])[: ask.k]
+        for queries, parts in zip(ask.questions, found, strict=True)
+    ]
 
 
 def _rescored(ask: Ask, found: Sequence[Set[str]]) -> list[list[Ranked]]:

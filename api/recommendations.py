@@ -249,7 +249,7 @@ def _alike(
     wanted: int,
 ) -> list[Draft]:
     """Near what was looked at: a list for each product and kind of vector, fused by ranks and weights."""
-    plan = planner.choose(stores, selection, stale)
+    plan = planner.choose(stores, selection, stale, generation=generation)
     lists, shares = {}, {}
     for kind, collection in generation.collections(stores.vectors.prefix).items():
         vectors = stored(stores, generation, kind, list(weights))  # type: ignore[arg-type]

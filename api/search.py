@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from itertools import islice
 
 from api import planner
+from api.around import LIST
 from api.batch import DEPTH, answers
 from api.clock import Clock
 from api.encoding import Encodings
 from api.entity_space import EntitySpace, graph_encoder
 from api.fusion import Ranked
 from api.lists import VectorList
-from api.models import PlanReport, SearchReply, SearchRequest
+from api.models import PlanCost, PlanReport, SearchReply, SearchRequest
 from api.planner import Plan
 from api.plans import Ask
 from api.understanding import EntityFinder
@@ -129,17 +130,46 @@ class Searcher:
 
     def exact(self, plan: Plan) -> bool:
         """True where no approximate index has a say."""
-        return plan.name in ("exact", "lexical", "browse") or self.stores.vectors.engine == "milvus_lite"
+        return plan.name in ("exact", "resident", "lexical", "browse") or self.stores.vectors.engine == "milvus_lite"
 
-    def explanation(self, plan: Plan, selection: Selection, names: Sequence[str]) -> PlanReport:
-        """Why this plan, among how many products, for which lists."""
+    def explanation(
+        self,
+        plan: Plan,
+        selection: Selection,
+        names: Sequence[str],
+        generation: Generation | None = None,
+        *,
+        k: int = DEPTH,
+        spent: Mapping[str, float] | None = None,
+    ) -> PlanReport:
+        """Why this plan, among how many products, for which lists; with a generation also what others would cost.
+
+        Args:
+            plan: that was taken.
+            selection: what admits.
+            names: of the lists.
+            generation: that was searched.
+            k: products of each list.
+            spent: ms by step.
+        """
         size, exact = plan.candidates, plan.candidates_exact
         if size is None:
             limit = self.stores.settings.ids_max + 1
-            size = graph_side.count(self.stores.graph, selection, limit)
-            exact = size < limit
+            size = self.stores.statistics.count(selection, limit)
+            exact = size < limit or selection.everything
+        vectors = [name for name in names if name not in ("lexical", LIST)]
+        costs: Sequence[PlanCost] = ()
+        if generation is not None and vectors:
+            costs = planner.considered(self.stores, plan, size, generation, len(vectors), k)
+        steps = [ms for step, ms in (spent or {}).items() if step == "plan" or set(step.split("+")) <= set(vectors)]
         return PlanReport(
-            why=plan.why, candidates=size, candidates_exact=exact, expression=plan.expression, lists=tuple(names)
+            why=plan.why,
+            candidates=size,
+            candidates_exact=exact,
+            expression=plan.expression,
+            lists=tuple(names),
+            alternatives=tuple(costs),
+            actual_ms=round(sum(steps), 2) if costs and spent else None,
         )
 
     def encoder(self, generation: Generation) -> Encoder:

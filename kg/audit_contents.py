@@ -68,7 +68,7 @@ def _compare(stores: Stores, one: Generation, products: Sequence[Row], report: R
             else:
                 broken.add(product)
         if repair and orphans:
-            stores.vectors.delete_rows(collection, orphans)
+            _delete(stores, one, collection, orphans)
     return broken
 
 
@@ -134,10 +134,17 @@ def look_at_rows(stores: Stores, kept: Sequence[Generation], report: Report, rep
                 for name in orphans:
                     report.add(Fault("orphan", one.id, name, "the graph has no such product", repair))
                 if repair and orphans:
-                    stores.vectors.delete_rows(collection, orphans)
+                    _delete(stores, one, collection, orphans)
                 done += len(batch)
                 report.checked += len(batch)
                 say(collection, done, total)
+
+
+def _delete(stores: Stores, one: Generation, collection: str, names: Sequence[str]) -> None:
+    """Noted before and after: who keeps a copy of these rows must not take what it read meanwhile for whole."""
+    stores.graph.write(cypher.AUDIT_EDITED, id=one.id)
+    stores.vectors.delete_rows(collection, names)
+    stores.graph.write(cypher.AUDIT_EDITED, id=one.id)
 
 
 def _gone(stores: Stores, products: set[str], cursor: int) -> set[str]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from kg.graph.cypher.feed import FEED_PRODUCTS, FEED_REMOVED, FEED_STALE, REVISION
+from kg.graph.cypher.feed import FEED_CHANGED, FEED_GONE, FEED_PRODUCTS, FEED_REMOVED, FEED_STALE, REVISION
 from kg.graph.driver import Graph
 from kg.records import Box, caption
 
-__all__ = ["Change", "Instance", "Stated", "changes", "stale", "stated"]
+__all__ = ["Change", "Instance", "Stated", "changed", "changes", "stale", "stated"]
 
 Stated = tuple[tuple[str, str], ...]  # (type, value) of entities that fields name, as their keys have them
 
@@ -54,6 +54,15 @@ def changes(graph: Graph, after: int, limit: int) -> list[Change]:
         if len(found) >= limit or until == last:
             return sorted(found, key=attrgetter("revision"))[:limit]
         span *= WINDOW
+
+
+def changed(graph: Graph, after: int, limit: int) -> dict[str, int]:
+    """Id → latest revision of what changed or was removed after a revision: all, or else at least `limit`."""
+    found: dict[str, int] = {}
+    for statement in (FEED_GONE, FEED_CHANGED):
+        for row in graph.read(statement, after=after, limit=limit):
+            found[row["id"]] = max(row["revision"], found.get(row["id"], 0))
+    return found
 
 
 def stale(graph: Graph, after: int) -> int:

@@ -23,7 +23,9 @@ from kg.processes import spawn, tail
 from kg.settings import Settings
 
 if TYPE_CHECKING:
+    from kg.statistics import Statistics
     from kg.vectors.client import VectorStore
+    from kg.vectors.resident import Resident
 
 __all__ = ["Stores", "open_stores", "revive_stores", "running", "stop_stores"]
 
@@ -56,6 +58,18 @@ class Stores:
             timeout_s=settings.vectors_timeout_s,
         )
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        from kg.statistics import Statistics  # it is made of modules that are made of this one
+
+        return Statistics(self.graph)
+
+    @cached_property
+    def resident(self) -> Resident:
+        from kg.vectors.resident import Resident  # as above
+
+        return Resident(self)
+
     @property
     def home(self) -> Home:
         return Home(self.settings.home)
@@ -87,6 +101,7 @@ def open_stores(settings: Settings, *, start: bool = True, checked: bool = True)
         stack.callback(graph.close)
         stores = Stores(settings, graph, settings.vectors_uri or _service(home, services, "vectors")["uri"])
         stack.callback(lambda: stores.vectors.close() if "vectors" in vars(stores) else None)
+        stack.callback(lambda: stores.resident.close() if "resident" in vars(stores) else None)
         if settings.graph_uri is None:
             with locked(home.run / "migrate.lock"):
                 migrate(graph, vectors=lambda: stores.vectors)

@@ -60,6 +60,7 @@ class Generation:
         previous: of the one that it replaced when it became live; empty after a rollback.
         live_since: when it last became live, ISO; empty where it never was.
         evaluation: what its last evaluation found, JSON; empty before.
+        edited: how often its rows were changed otherwise than by embedding what is after the cursor.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Generation:
     previous: str = ""
     live_since: str = ""
     evaluation: str = ""
+    edited: int = 0
 
     def collections(self, prefix: str) -> dict[str, str]:
         """Kind → name of its collection."""

@@ -16,7 +16,7 @@ from pymilvus import MilvusClient
 
 from api import plans
 from api.models import VectorPlan
-from api.planner import choose, run
+from api.planner import Plan, choose, run
 from api.plans import Ask
 from kg.errors import BadInput
 from kg.filters import Filters
@@ -29,7 +29,7 @@ from kg.vectors import filtering, generations
 from kg.vectors.filtering import expression
 from tests.api.world import BRANDS, CATEGORIES, COLOURS, DIM, EPOCH, SELLERS, World, build
 
-PLANS: list[VectorPlan | None] = [None, "attribute", "exact", "ids", "overfetch"]
+PLANS: list[VectorPlan | None] = [None, "attribute", "exact", "ids", "overfetch", "resident"]
 PRODUCTS = 120
 
 names = st.sampled_from([" > ".join(path) for path in CATEGORIES] + ["Candles", "Scented", "category:home", "Nowhere"])
@@ -67,6 +67,10 @@ def chosen(stores: Stores, asked: Filters) -> Selection:
     return select(stores.graph, asked, max_ids=10_000, timeout_s=10)
 
 
+def planned(stores: Stores, world: World, selection: Selection, name: VectorPlan | None, stale: int = 0) -> Plan:
+    return choose(stores, selection, stale, forced=name, generation=world.generation)
+
+
 # Graph and vectors, each on both builds.
 pytestmark = pytest.mark.parametrize(
     ("engine", "stores"),
@@ -101,6 +105,7 @@ def stores(request: pytest.FixtureRequest, stores: Stores) -> Iterator[Stores]:
 @pytest.mark.parametrize("small", [False, True], ids=["in one request", "in many small ones"])
 def test_every_plan_is_brute_force(stores: Stores, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     world = build(stores, seed=1, products=PRODUCTS)
+    stores.resident.build()
     if small:
         for name, value in {"MAX_HITS": 24, "MAX_ANSWER": 60, "ID_CHUNK": 16, "EXACT_CHUNK": 10}.items():
             monkeypatch.setattr(plans, name, value)
@@ -116,7 +121,7 @@ def test_every_plan_is_brute_force(stores: Stores, small: bool, monkeypatch: pyt
         questions = tuple(queries(seed + at, n) for at in range(together))
         expected = [world.best(asked, question, k) for question in questions]
         for name in PLANS:
-            plan = choose(stores, selection, stale=0, forced=name)
+            plan = planned(stores, world, selection, name)
             whole = replace(ask(stores, world, questions[0], k), questions=questions)
             assert run(stores, plan, selection, whole) == expected, plan.name
 
@@ -127,6 +132,7 @@ def test_every_plan_is_brute_force(stores: Stores, small: bool, monkeypatch: pyt
 @pytest.mark.parametrize("named", [Filters(near="amber", min_weight=0.5), Filters(entity=("category:home", "ivory"))])
 def test_narrowed_by_entities_every_plan_is_brute_force(stores: Stores, asked: Filters, named: Filters) -> None:
     world = build(stores, seed=9, products=80)
+    stores.resident.build()
     seeds = {"colour:amber": 1.0} if named.near else {"category:home": 1.0, "colour:ivory": 0.7}
     hops = 1 if named.near else 0
     there = around(stores.graph, seeds, hops=hops, min_weight=named.min_weight, most=50, below=True)
@@ -135,7 +141,7 @@ def test_narrowed_by_entities_every_plan_is_brute_force(stores: Stores, asked: F
     assert graph_side.ids(stores.graph, selection) == sorted(item.id for item in both)
     expected = World(both, world.generation).best(Filters(), queries(0, 2), 10)
     for name in PLANS:
-        plan = choose(stores, selection, stale=0, forced=name)
+        plan = planned(stores, world, selection, name)
         assert run(stores, plan, selection, ask(stores, world, queries(0, 2), 10)) == [expected], plan.name
 
 
@@ -168,20 +174,22 @@ def test_equal_scores_are_cut_by_product_id(stores: Stores, monkeypatch: pytest.
     stores.graph.write_rows("UNWIND $rows AS row MERGE (:Product {id: row.id})", [{"id": id} for id in ids])
     rows = [{"instance_id": f"{id}#img0", "product_id": id, "vector": same} for id in reversed(ids)]
     stores.vectors.upsert(collection, rows)
+    stores.resident.build()
     for limit in (plans.MAX_HITS, 50):  # all in one request; and more than any request holds
         monkeypatch.setattr(plans, "MAX_HITS", limit)
         for name in PLANS:
-            plan = choose(stores, Selection(), stale=0, forced=name)
+            plan = planned(stores, world, Selection(), name)
             [found] = run(stores, plan, Selection(), ask(stores, world, same[None], 20))
             assert [item.product_id for item in found] == ids[:20], plan
 
 
 def test_an_excluded_product_does_not_cost_a_place(stores: Stores) -> None:
     world = build(stores, seed=3, products=40)
+    stores.resident.build()
     expected = world.best(Filters(), queries(0, 1), 6)
     without = frozenset({expected[0].product_id})
     for name in PLANS:
-        plan = choose(stores, Selection(), stale=0, forced=name)
+        plan = planned(stores, world, Selection(), name)
         [found] = run(stores, plan, Selection(), ask(stores, world, queries(0, 1), 5, exclude=without))
         assert found == expected[1:]
 
@@ -194,9 +202,10 @@ def test_one_product_of_more_instances_than_a_request_holds(stores: Stores, monk
     stores.graph.write("MERGE (:Product {id: 'many'})")
     rows = [{"instance_id": f"many#img{n}", "product_id": "many", "vector": query + n / 1000} for n in range(60)]
     stores.vectors.upsert(collection, rows)
+    stores.resident.build()
     expected = ["many"] + [item.product_id for item in world.best(Filters(), query[None], 100)]
     for name in PLANS:
-        plan = choose(stores, Selection(), stale=0, forced=name)
+        plan = planned(stores, world, Selection(), name)
         [found] = run(stores, plan, Selection(), ask(stores, world, query[None], 100))
         assert [item.product_id for item in found] == expected, plan.name
 
@@ -204,6 +213,7 @@ def test_one_product_of_more_instances_than_a_request_holds(stores: Stores, monk
 def test_while_changes_are_not_embedded_the_graph_decides(stores: Stores) -> None:
     """A price that changed, a product that is gone: the vectors still tell the old story."""
     world = build(stores, seed=6, products=60)
+    stores.resident.build()
     dear = [item for item in world.items if item.price is not None and item.price > 50 and item.vectors]
     changed, gone = dear[0].id, dear[1].id
     stores.graph.write("MATCH (p:Product {id: $id}) SET p.price = 1.0, p.revision = 61", id=changed)
@@ -213,8 +223,8 @@ def test_while_changes_are_not_embedded_the_graph_decides(stores: Stores) -> Non
         selection = chosen(stores, asked)
         expected = [item for item in world.best(asked, queries(0, 1), 60) if item.product_id != gone]
         expected = [item for item in expected if asked.empty or item.product_id != changed]
-        for name in (None, "exact", "ids", "overfetch"):
-            plan = choose(stores, selection, stale=2, forced=name)  # type: ignore[arg-type]
+        for name in (None, "exact", "ids", "overfetch", "resident"):
+            plan = planned(stores, world, selection, name, stale=2)  # type: ignore[arg-type]
             assert plan.name != "attribute"
             assert run(stores, plan, selection, ask(stores, world, queries(0, 1), 60)) == [expected], plan
         with pytest.raises(BadInput, match="2 changes are not embedded yet"):

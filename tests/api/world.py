@@ -169,6 +169,8 @@ def build(stores: Stores, *, seed: int, products: int) -> World:
                 vectors,
             )
         )
+    for name in ("statistics", "resident"):  # of the catalogue before this one
+        vars(stores).pop(name, None)
     _write_graph(stores, items)
     generation = generations.register(
         stores, encoder="random", fingerprint=f"{seed:010d}f", encoder_path="", dim=DIM, kinds=("image",)

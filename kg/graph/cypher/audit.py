@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AUDIT_AGAIN",
+    "AUDIT_EDITED",
     "AUDIT_LATEST",
     "AUDIT_NOTE",
     "AUDIT_PRESENT",
@@ -38,7 +39,10 @@ AUDIT_REMOVED = "UNWIND $ids AS id MATCH (r:Removed {id: id}) WHERE r.revision >
 AUDIT_TOUCH = "UNWIND $rows AS row MATCH (p:Product {id: row.id}) SET p.revision = row.revision"
 
 # Lets a generation embed everything again while it stays what it is; nothing returned.
-AUDIT_REFILL = "MATCH (g:Generation {id: $id}) SET g.cursor = 0"
+AUDIT_REFILL = "MATCH (g:Generation {id: $id}) SET g.cursor = 0, g.edited = coalesce(g.edited, 0) + 1"
+
+# Notes that rows of a generation are deleted by the audit; nothing returned.
+AUDIT_EDITED = "MATCH (g:Generation {id: $id}) SET g.edited = coalesce(g.edited, 0) + 1"
 
 # Keeps what the latest audit found; nothing returned.
 AUDIT_NOTE = "MERGE (a:Audit {id: 'latest'}) SET a += $values"

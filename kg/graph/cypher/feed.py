@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["FEED_PRODUCTS", "FEED_REMOVED", "FEED_STALE", "REJECTED", "REJECTED_CLEAR", "REVISION"]
+__all__ = [
+    "FEED_CHANGED",
+    "FEED_GONE",
+    "FEED_PRODUCTS",
+    "FEED_REMOVED",
+    "FEED_STALE",
+    "REJECTED",
+    "REJECTED_CLEAR",
+    "REVISION",
+]
 
 # One row: revision, the number of the latest committed change (0 before the first). Every smaller number is visible
 # by then, because the counter's lock puts the changes in order: read this first, and no change is ever skipped.
@@ -35,6 +44,12 @@ FEED_REMOVED = """
 MATCH (r:Removed) WHERE r.revision > $after AND r.revision <= $until
 RETURN r.id AS id, r.revision AS revision ORDER BY revision LIMIT $limit
 """
+
+# At most $limit products that changed after $after, in any order: id, revision.
+FEED_CHANGED = "MATCH (p:Product) WHERE p.revision > $after RETURN p.id AS id, p.revision AS revision LIMIT $limit"
+
+# At most $limit products that were removed after $after, in any order: id, revision.
+FEED_GONE = "MATCH (r:Removed) WHERE r.revision > $after RETURN r.id AS id, r.revision AS revision LIMIT $limit"
 
 # One row: stale, how many changes come after $after.
 FEED_STALE = """

@@ -58,7 +58,7 @@ GENERATION_RESTART = """
 MATCH (g:Generation {id: $id})
 SET g.touched_at = $now
 WITH g WHERE g.state = $before
-SET g.state = 'building', g.cursor = 0, g.previous = '', g.evaluation = ''
+SET g.state = 'building', g.cursor = 0, g.previous = '', g.evaluation = '', g.edited = coalesce(g.edited, 0) + 1
 RETURN g.state AS state
 """
 
