@@ -273,7 +273,8 @@ def open_dual(
     model.eval().requires_grad_(False).to(device)
     kept = None
     if settings := config.get("kept"):
-        kept = Kept(*(weights[name].to(device) for name in checkpoint.KEPT), settings["share"])
+        weight, bias = (weights[name].to(device) for name in checkpoint.KEPT)
+        kept = Kept(weight, bias, settings["share"])
     return DualEncoder(
         config["encoder"],
         config["model"]["dim"] + (kept.dim if kept else 0),
