@@ -47,8 +47,12 @@ def put(graph: Graph, listings: Sequence[Listing]) -> None:
             _clear(tx, [row["id"] for row in standing])
         tx.run(cypher.REMOVED_FORGET, ids=ids)
         put_entities(tx, {entity.key: entity for entities in stated.values() for entity in entities}.values())
+        there = {row["id"] for row in standing}
         rows = [_row(listing, before + number) for number, listing in enumerate(listings, 1)]
-        tx.run(cypher.PRODUCTS, rows=rows)
+        if old := [row for row in rows if row["id"] in there]:
+            tx.run(cypher.PRODUCTS, rows=old)
+        if new := [row for row in rows if row["id"] not in there]:
+            tx.run(cypher.PRODUCTS_NEW, rows=new)
         for kind, statement in cypher.LINKS.items():
             tx.run(
                 statement,
@@ -115,7 +119,7 @@ def _entities(product: Product) -> list[Entity]:
 
 
 def put_entities(tx: Tx, entities: Iterable[Entity]) -> None:
-    """Entities, and the categories above them."""
+    """Entities that are not there yet, and the categories above them; the transaction holds the counter's lock."""
     rows: dict[str, dict[str, Row]] = {"Brand": {}, "Category": {}, "Attribute": {}}
     below: dict[str, str] = {}
     for entity in entities:
@@ -125,11 +129,13 @@ def put_entities(tx: Tx, entities: Iterable[Entity]) -> None:
             rows["Category"][above.key] = _entity(above)
             below[child.key] = above.key
         rows[LABELS.get(entity.type, "Attribute")][entity.key] = _entity(entity)
+    keys = sorted({key for found in rows.values() for key in found})
+    there = {row["key"]: row["hangs"] for row in tx.run(cypher.ENTITIES_PRESENT, keys=keys)} if keys else {}
     for label, found in rows.items():
-        if found:
-            tx.run(cypher.ENTITIES[label], rows=[found[key] for key in sorted(found)])
-    if below:
-        tx.run(cypher.CHILD_OF, rows=[{"key": key, "parent": below[key]} for key in sorted(below)])
+        if new := sorted(found.keys() - there.keys()):
+            tx.run(cypher.ENTITIES[label], rows=[found[key] for key in new])
+    if loose := sorted(key for key in below if not there.get(key)):
+        tx.run(cypher.CHILD_OF, rows=[{"key": key, "parent": below[key]} for key in loose])
 
 
 def _entity(entity: Entity) -> Row:

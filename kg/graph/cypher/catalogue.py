@@ -10,6 +10,7 @@ __all__ = [
     "CLEAR_SAME",
     "CLEAR_SHOWS",
     "ENTITIES",
+    "ENTITIES_PRESENT",
     "ENTITY_COUNTS",
     "IDS",
     "IMAGES",
@@ -19,6 +20,7 @@ __all__ = [
     "KNOWN",
     "LINKS",
     "PRODUCTS",
+    "PRODUCTS_NEW",
     "PRODUCTS_REMOVE",
     "PRODUCTS_SEEN",
     "REMOVED",
@@ -68,12 +70,21 @@ WITH DISTINCT r DELETE r
 CLEAR_SHOWS = "UNWIND $ids AS id MATCH (p:Product {id: id})<-[r:SHOWS]-(:Image) DELETE r"
 CLEAR_INSTANCES = "UNWIND $ids AS id MATCH (p:Product {id: id})<-[:OF]-(i:Instance) DETACH DELETE i"
 
-# Entities of one label: $rows of key, text, type, path (null but for categories); nothing returned.
+# Those of $keys that are there: key, hangs (below another). One label: with two, the embedded engine looks at every
+# entity of the second.
+ENTITIES_PRESENT = """
+UNWIND $keys AS key
+MATCH (e:Entity {key: key})
+RETURN e.key AS key, EXISTS { MATCH (e)-[:CHILD_OF]->(:Entity) } AS hangs
+"""
+
+# New entities of one label: $rows of key, text, type, path (null but for categories); nothing returned. Nobody else can
+# make the same ones meanwhile: REVISION_TAKE came first.
 ENTITIES = {
     label: f"""
 UNWIND $rows AS row
-MERGE (e:Entity:{label} {{key: row.key}})
-ON CREATE SET e.text = row.text, e.type = row.type, e.path = row.path, e.df = 0
+CREATE (e:Entity:{label} {{key: row.key}})
+SET e.text = row.text, e.type = row.type, e.path = row.path, e.df = 0
 """
     for label in ("Brand", "Category", "Attribute")
 }
@@ -89,10 +100,19 @@ MATCH (above:Entity {key: row.parent})
 MERGE (c)-[:CHILD_OF]->(above)
 """
 
-# Products: $rows of id, values (a null takes the property off), updated_at (ISO or null); nothing returned.
+# Products that are there: $rows of id, values (a null takes the property off), updated_at (ISO or null); nothing
+# returned.
 PRODUCTS = """
 UNWIND $rows AS row
-MERGE (p:Product {id: row.id})
+MATCH (p:Product {id: row.id})
+SET p += row.values,
+    p.updated_at = CASE WHEN row.updated_at IS NULL THEN null ELSE datetime(row.updated_at) END
+"""
+
+# Products that are not there: rows as those of PRODUCTS; nothing returned. Half the time of a MERGE.
+PRODUCTS_NEW = """
+UNWIND $rows AS row
+CREATE (p:Product {id: row.id})
 SET p += row.values,
     p.updated_at = CASE WHEN row.updated_at IS NULL THEN null ELSE datetime(row.updated_at) END
 """
