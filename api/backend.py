@@ -98,6 +98,7 @@ class Backend:
         def work() -> None:
             try:
                 settle(self.stores)
+                self.stores.resident.start()
                 if live(self.stores):
                     self.searcher.search(SearchRequest(text="warm", k=1))
             except SkugraphError as error:
