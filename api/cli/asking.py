@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ __all__ = [
     "CategoryOption",
     "CypherOption",
     "EntityOption",
+    "FilterOption",
     "GraphOption",
     "HopsOption",
     "ImageOption",
@@ -23,6 +25,7 @@ __all__ = [
     "MinWeightOption",
     "NearOption",
     "SellerOption",
+    "filters_of",
     "given",
     "print_hit",
     "read_image",
@@ -49,6 +52,35 @@ SellerOption = Annotated[Many, typer.Option("--seller", help="Offered by it")]
 CypherOption = Annotated[
     str | None, typer.Option("--cypher", metavar="QUERY", help="Read-only Cypher that returns product ids")
 ]
+FilterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        metavar="JSON",
+        help="Filters of which `all`, `any` or `not` hold filters, or @FILE with them; they pass beside the others",
+    ),
+]
+
+
+def filters_of(options: Mapping[str, Any], tree: str | None) -> Any:
+    """The filter options that were given, joined by *and* to those of --filter.
+
+    Raises:
+        BadFilter: --filter is not JSON.
+        BadInput: its file cannot be read.
+    """
+    from kg.errors import BadFilter
+
+    flat = given(options)
+    if tree is None:
+        return flat
+    text = _text(Path(tree[1:])) if tree.startswith("@") else tree
+    try:
+        filters = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        hint = """such as '{"any": [{"brand": "Aurora"}, {"not": {"max_price": 20}}]}'"""
+        raise BadFilter(f"--filter {tree[:200]!r} is not JSON: {error}", hint=hint) from error
+    return {**flat, "all": [filters]} if flat else filters
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +100,15 @@ def read_image(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadInput(f"--image {path}: {error.strerror}") from error
+
+
+def _text(path: Path) -> str:
+    from kg.errors import BadInput
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--filter @{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def print_hit(hit: Any, *, explain: bool = False) -> None:

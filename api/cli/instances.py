@@ -12,12 +12,14 @@ from api.cli.asking import (
     CategoryOption,
     CypherOption,
     EntityOption,
+    FilterOption,
     HopsOption,
     MaxPriceOption,
     MinPriceOption,
     MinWeightOption,
     NearOption,
     SellerOption,
+    filters_of,
     given,
     print_hit,
     read_image,
@@ -60,6 +62,7 @@ def instances(
     max_price: MaxPriceOption = None,
     seller: SellerOption = None,
     cypher: CypherOption = None,
+    filter: FilterOption = None,
     draw: Annotated[
         Path | None, typer.Option("--draw", metavar="OUT.png", help="Write the picture with its numbered boxes")
     ] = None,
@@ -82,7 +85,7 @@ def instances(
         "brand": brand, "category": category, "entity": entity, "near": near, "hops": hops, "min_weight": min_weight,
         "min_price": min_price, "max_price": max_price, "seller": seller, "cypher": cypher,
     }  # fmt: skip
-    fields: dict[str, Any] = {"text": text, "k": k, "filters": given(filters), "image": read_image(image)}
+    fields: dict[str, Any] = {"text": text, "k": k, "filters": filters_of(filters, filter), "image": read_image(image)}
     fields |= given({"limit": limit, "min_score": min_score, "overlap": overlap, "merge": merge, "merged_k": merged_k})
     if box:
         fields["boxes"] = [_corners(one) for one in box]

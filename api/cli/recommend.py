@@ -11,9 +11,11 @@ from api.cli.asking import (
     BrandOption,
     CategoryOption,
     EntityOption,
+    FilterOption,
     MaxPriceOption,
     MinPriceOption,
     SellerOption,
+    filters_of,
     given,
     read_image,
 )
@@ -41,6 +43,7 @@ def recommend(
     min_price: MinPriceOption = None,
     max_price: MaxPriceOption = None,
     seller: SellerOption = None,
+    filter: FilterOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,7 +63,9 @@ def recommend(
         "brand": brand, "category": category, "entity": entity, "min_price": min_price, "max_price": max_price,
         "seller": seller,
     }  # fmt: skip
-    fields: dict[str, Any] = {"k": k, "filters": given(filters)} | given({"diversity": diversity, "limit": limit})
+    fields: dict[str, Any] = {"k": k, "filters": filters_of(filters, filter)} | given(
+        {"diversity": diversity, "limit": limit}
+    )
     if like:
         fields["viewed"] = [_viewed(one) for one in like]
     if image:
