@@ -62,6 +62,8 @@ def compare(stores: Stores, id: str, *, by: SortBy = "price", limit: int = 100, 
             offers.append(_offer(row, score, calibration.precision if calibration and not sure else None))
     currency = own["currency"] if own["price"] is not None else most_frequent(offer.currency for offer in offers)
     ordered = _ordered(offers, currency or "", own, by, stores.settings.currency_rates)
+    if len(ordered) > limit:
+        notes = [*notes, f"{len(ordered) - limit} more offers are beyond limit = {limit}"]
     return OffersReply(
         offers=tuple(ordered[:limit]),
         currency=currency or "",

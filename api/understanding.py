@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from api.words import query_words
@@ -13,7 +13,7 @@ from kg.entities import Phrases
 from kg.errors import BadInput, EncoderMismatch
 from kg.graph import neighbourhood
 from kg.graph.cypher import browse
-from kg.graph.cypher.filters import COUNT
+from kg.graph.cypher.feed import REVISION
 from kg.graph.cypher.neighbourhood import ENTITY_TYPES
 from kg.graph.neighbourhood import Node
 from kg.records import entity_key, normalise
@@ -35,7 +35,7 @@ LOOSE = 0.9  # what words out of their order count, compared with the phrase its
 NEAREST = 5  # entities by vector, for each part of the text that nothing names
 LEAST_COSINE = 0.6  # of these
 NO_VECTORS = "there are no entity vectors: entities are found by their words alone (`skugraph gnn` makes vectors)"
-KNOWN_S = 60.0  # how long the types of entities and the number of products are remembered
+KNOWN_S = 60.0  # how long the types of entities are remembered without a look at what has changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,15 @@ class Understood:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Known:
+    """Types of entities, as of a revision; looked up at a monotonic time."""
+
+    at: float
+    revision: int
+    kinds: tuple[str, ...]
+
+
 class EntityFinder:
     """Finds entities in texts; threads may share it.
 
@@ -76,7 +85,8 @@ class EntityFinder:
     def __init__(self, stores: Stores, near: Callable[[], Near | None] = lambda: None) -> None:
         self.stores, self._near = stores, near
         self._lock = threading.Lock()
-        self._known: tuple[float, tuple[str, ...], int] = (-KNOWN_S, (), 0)
+        self._known: _Known | None = None
+        self._renewing: threading.Thread | None = None
 
     def find(self, text: str, *, types: Sequence[str] = (), most: int = 20) -> Understood:
         """Entities that `text` means.
@@ -112,13 +122,13 @@ class EntityFinder:
 
     @property
     def products(self) -> int:
-        """How many there are, or were a moment ago."""
-        return self._remembered()[2]
+        """How many there are."""
+        return self.stores.statistics.products()
 
     def _named(self, text: str, wanted: set[str]) -> dict[str, Node]:
         """Entities whose whole text stands somewhere in it: asked for by key, so that none is missed however many
         there are. (A category deeper down has its path for a key; the full-text index finds it.)"""
-        kinds = sorted(wanted) or self._remembered()[1]
+        kinds = sorted(wanted) or self._remembered().kinds
         keys = [entity_key(kind, phrase) for phrase in _phrases(text) for kind in kinds]
         return neighbourhood.nodes(self.stores.graph, keys) if keys else {}
 
@@ -148,12 +158,32 @@ class EntityFinder:
             if key in there  # one that is gone since has its vector still
         ]
 
-    def _remembered(self) -> tuple[float, tuple[str, ...], int]:
+    def _remembered(self) -> _Known:
+        """What is known of the types. Only the first to ask waits for it: later on another thread looks, where
+        something has changed, and what was known is good enough meanwhile."""
         with self._lock:
-            if time.monotonic() - self._known[0] >= KNOWN_S:
-                kinds = sorted(row["type"] for row in self.stores.graph.read(ENTITY_TYPES))
-                self._known = (time.monotonic(), tuple(kinds), int(self.stores.graph.read(COUNT)[0]["n"]))
+            if self._known is None:
+                self._known = self._look()
+            elif time.monotonic() - self._known.at >= KNOWN_S and self._renewing is None:
+                self._renewing = threading.Thread(target=self._renew, args=(self._known,), daemon=True)
+                self._renewing.start()
             return self._known
+
+    def _renew(self, known: _Known) -> None:
+        try:
+            same = self._revision() == known.revision
+            fresh = replace(known, at=time.monotonic()) if same else self._look()
+        except Exception:
+            fresh = replace(known, at=time.monotonic())  # a graph that is down fails the request itself
+        with self._lock:
+            self._known, self._renewing = fresh, None
+
+    def _look(self) -> _Known:
+        graph, revision = self.stores.graph, self._revision()  # the revision first: what comes meanwhile is looked at
+        return _Known(time.monotonic(), revision, tuple(sorted(row["type"] for row in graph.read(ENTITY_TYPES))))
+
+    def _revision(self) -> int:
+        return int(self.stores.graph.read(REVISION)[0]["revision"])
 
 
 def _found(node: Node, score: float, how: How, words: str) -> Found:

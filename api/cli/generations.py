@@ -259,12 +259,12 @@ def reembed(
         seconds = settings.reembed_max_seconds if max_seconds is None else max_seconds
         check_budget(found, seconds=seconds, bytes=settings.reembed_max_bytes if max_bytes is None else max_bytes)
         if dry_run:
-            emit({"estimate": found.json(), "job": None}, as_json, lambda: say("nothing was begun"))
+            emit({"estimate": found.model_dump(), "job": None}, as_json, lambda: say("nothing was begun"))
             return
         job = submit_reembed(stores, encoder, judged=judged, promote=promote, by=me())
         if wait:
             job = run_job(stores, job, quiet=as_json)
-        emit({"estimate": found.json(), "job": job.json()}, as_json, lambda: say(f"{job.id}: {job.state}"))
+        emit({"estimate": found.model_dump(), "job": job.json()}, as_json, lambda: say(f"{job.id}: {job.state}"))
 
 
 def promote(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,7 +21,7 @@ from kg.vectors import generations as chain
 from kg.vectors import switching
 from kg.vectors.events import Action, events
 from kg.vectors.states import State
-from workers.estimate import check_budget
+from workers.estimate import Estimate, check_budget
 from workers.estimate import estimate as foresee
 from workers.orders import Judged, Use, checked, submit_evaluate, submit_reembed
 
@@ -104,22 +104,8 @@ class ReembedRequest(BaseModel):
     dry_run: bool = Field(default=False, description="Only estimate")
 
 
-class EstimateReply(BaseModel):
-    generation: str
-    state: Literal["new", "building", "shadow", "live", "retired"]
-    encoder: str
-    fingerprint: str
-    dim: int
-    products: int
-    vectors: int
-    seconds: float
-    bytes: int
-    rate: float = Field(description="Products a second")
-    measured: str = Field(description="What the rate was measured by")
-
-
 class ReembedReply(BaseModel):
-    estimate: EstimateReply
+    estimate: Estimate
     job: JobReply | None = Field(description="None where only the estimate was asked for")
 
 
@@ -175,11 +161,10 @@ def reembed(body: ReembedRequest, server: UseBackend, caller: Caller) -> Reembed
     found = foresee(stores, folder)
     seconds = body.max_seconds or settings.reembed_max_seconds
     check_budget(found, seconds=seconds, bytes=body.max_bytes or settings.reembed_max_bytes)
-    estimated = EstimateReply.model_validate(found.json())
     if body.dry_run:
-        return ReembedReply(estimate=estimated, job=None)
+        return ReembedReply(estimate=found, job=None)
     job = submit_reembed(stores, folder, judged=judged, promote=body.promote, by=caller)
-    return ReembedReply(estimate=estimated, job=JobReply.model_validate(job.json()))
+    return ReembedReply(estimate=found, job=JobReply.model_validate(job.json()))
 
 
 @router.post("/diff", dependencies=[Read])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,14 +65,12 @@ def settle(graph: Graph, edges: Edges, *, batch: int = 1000, until: float = floa
         batch: edges in one transaction.
         until: time.monotonic() after which no other transaction begins; there is always one.
     """
-    put, remove = _differences(graph, edges)
-    changes = [("remove", row) for row in remove] + [("put", row) for row in put]
+    changes = _differences(graph, edges)
     done = {"put": 0, "remove": 0}
     for start in range(0, len(changes), batch):
         if start and time.monotonic() >= until:
             return Settled(done["put"], done["remove"], len(changes) - start)
-        some = changes[start : start + batch]
-        rows = {what: [row for kind, row in some if kind == what] for what in done}
+        rows = changes.rows(edges, start, start + batch)
 
         def work(tx: Tx, rows: dict[str, list[dict[str, Any]]] = rows) -> int:
             number = tx.run(cypher.EDGES_TAKE)[0]["number"]
@@ -100,33 +99,63 @@ def touch(tx: Tx, keys: Sequence[str]) -> None:
         tx.run(cypher.EDGES_TOUCH, keys=sorted(keys), number=number)
 
 
-def _differences(graph: Graph, edges: Edges) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows to put and rows to remove, each by key."""
+@dataclass(frozen=True)
+class _Changes:
+    """What is to be done, first what goes: numbers, of which only the rows of one transaction are made at a time.
+
+    Attributes:
+        strangers: (a, b) keys of edges to remove of which the computation does not know an end.
+        wrong: (a, b) as a * size + b of the other edges to remove, sorted.
+        missing: places of the edges to put.
+        size: of the numbering.
+    """
+
+    strangers: list[tuple[str, str]]
+    wrong: NDArray[np.int64]
+    missing: NDArray[np.int64]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.strangers) + len(self.wrong) + len(self.missing)
+
+    def rows(self, edges: Edges, start: int, end: int) -> dict[str, list[dict[str, Any]]]:
+        """Those from `start` on and before `end`: to remove, and to put."""
+        known, new = len(self.strangers), len(self.strangers) + len(self.wrong)
+        remove = [{"a": a, "b": b} for a, b in self.strangers[start:end]]
+        for code in self.wrong[max(start - known, 0) : max(end - known, 0)].tolist():
+            remove.append({"a": edges.keys[code // self.size], "b": edges.keys[code % self.size]})
+        put = [
+            {"a": edges.keys[edges.ends[0][i]], "b": edges.keys[edges.ends[1][i]], "weight": _weight(edges.weights[i])}
+            for i in self.missing[max(start - new, 0) : max(end - new, 0)]
+        ]
+        return {"remove": remove, "put": put}
+
+
+def _differences(graph: Graph, edges: Edges) -> _Changes:
+    """By the edges in the graph, which are read as a stream: a few bytes are kept of each."""
     number = {key: place for place, key in enumerate(edges.keys)}
     size = max(len(edges.keys), 1)
     wanted = edges.ends[0] * size + edges.ends[1]  # sorted
     right, standing = np.zeros(len(wanted), np.bool_), np.zeros(len(wanted), np.bool_)
-    remove = []
+    strangers: list[tuple[str, str]] = []
+    wrong = array("q")
     for row in graph.stream(cypher.EDGES_OF, source=edges.source):
-        place = _place(wanted, number.get(row["a"]), number.get(row["b"]), size)
+        a, b = number.get(row["a"]), number.get(row["b"])
+        if a is None or b is None:
+            strangers.append((row["a"], row["b"]))
+            continue
+        place = _place(wanted, a * size + b)
         if place is None or standing[place]:  # not wanted, or there twice: then it is removed and made again
-            remove.append({"a": row["a"], "b": row["b"]})
+            wrong.append(a * size + b)
             if place is not None:
                 right[place] = False
         else:
             standing[place] = True
             right[place] = row["weight"] == _weight(edges.weights[place])
-    put = [
-        {"a": edges.keys[edges.ends[0][i]], "b": edges.keys[edges.ends[1][i]], "weight": _weight(edges.weights[i])}
-        for i in np.flatnonzero(~right)
-    ]
-    return put, sorted(remove, key=lambda row: (row["a"], row["b"]))
+    return _Changes(sorted(strangers), np.sort(np.frombuffer(wrong, np.int64)), np.flatnonzero(~right), size)
 
 
-def _place(wanted: NDArray[np.int64], a: int | None, b: int | None, size: int) -> int | None:
-    if a is None or b is None:
-        return None
-    code = a * size + b
+def _place(wanted: NDArray[np.int64], code: int) -> int | None:
     place = int(np.searchsorted(wanted, code))
     return place if place < len(wanted) and wanted[place] == code else None
 

@@ -199,10 +199,10 @@ def _alone(stores: Stores, *, settled: bool = True) -> Iterator[Held]:
 def _unsettled(stores: Stores) -> Generation | None:
     """The generation that the alias points at, if the graph does not say that it is the one that is live."""
     now = live_id(stores)
-    found = [(one.id, one.state) for one in noted(stores)]
-    if not now or now not in dict(found) or [name for name, state in found if state == "live"] == [now]:
+    found = {one.id: one for one in noted(stores)} if now else {}
+    if now not in found or [one.id for one in found.values() if one.state == "live"] == [now]:
         return None
-    return live(stores)
+    return found[now]
 
 
 def _settle(stores: Stores) -> bool:

@@ -199,6 +199,14 @@ def test_order_by_price_and_by_unit_price(prices: Callable[..., list[tuple[str, 
     assert [id for id, _ in prices(limit=2)] == ["e", "c"]
 
 
+def test_what_the_limit_leaves_out_is_said(stores: Stores) -> None:
+    stores.graph.write(WRITE, rows=[listing(id, "g") for id in "abc"])
+    for id in "bc":
+        stores.graph.write(SAME, a=id, b="a")
+    assert compare(stores, "a", limit=1, found=False).notes == ("2 more offers are beyond limit = 1",)
+    assert compare(stores, "a", limit=3, found=False).notes == ()
+
+
 def test_rates_join_currencies(prices: Callable[..., list[tuple[str, float | None]]]) -> None:
     rates = {"EUR": 1.0, "USD": 0.9}
     assert [id for id, _ in prices(rates)] == ["e", "d", "c", "a", "b", "f"]  # 2.70 EUR; no rate of CHF

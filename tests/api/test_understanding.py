@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import pytest
 from fastapi.testclient import TestClient
 
+from api import understanding
 from api.app import create_app
 from api.entity_space import EntitySpace
 from api.understanding import NO_VECTORS, EntityFinder
@@ -105,6 +107,32 @@ def test_types_and_how_many(stores: Stores) -> None:
     assert [one.key for one in finder.find("green glass", types=["Colour", "phrase"]).found] == ["colour:green"]
     assert len(finder.find("green glass", most=1).found) == 1
     assert finder.find("green").notes == (NO_VECTORS,)
+
+
+def test_new_types_are_learnt_beside_the_searches(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the first search waits for the walk over all entities, and none is made where nothing has changed."""
+    entities(stores, ("colour", "Green"))
+    walks = []
+    look = EntityFinder._look
+    monkeypatch.setattr(EntityFinder, "_look", lambda self: walks.append(threading.current_thread()) or look(self))
+    monkeypatch.setattr(understanding, "KNOWN_S", 0.0)
+    finder = EntityFinder(stores)
+    for _ in range(3):
+        assert [one.key for one in finder.find("green jar").found] == ["colour:green"]
+        settled(finder)
+    assert walks == [threading.current_thread()], "nothing has changed"
+    entities(stores, ("shape", "jar"))
+    stores.graph.write("MERGE (c:Counter {name: 'revision'}) SET c.value = 1")
+    finder.find("green jar")
+    settled(finder)
+    assert finder._remembered().kinds == ("colour", "shape")
+    assert len(walks) == 2
+    assert walks[1] is not threading.current_thread()
+
+
+def settled(finder: EntityFinder) -> None:
+    while (renewing := finder._renewing) is not None:
+        renewing.join(10)
 
 
 def test_vectors_find_what_no_word_does(stores: Stores) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.confusions import Case, Questions, cases, draw, figures
+from benchmarks.confusions import Case, Questions, cases, draw, figures, first_of
 from encoders.data import TrainItem
 
 
@@ -37,6 +37,14 @@ def test_removed_and_new_cases_and_the_fields_they_differ_in() -> None:
     assert found["first picture wrong with B, beside A"].value == 62.5
     assert found["wrong first pictures of another colour, with B beside A"].baseline == 100
     assert json.dumps([figure.value for figure in found.values()])
+
+
+def test_a_tie_is_no_find() -> None:
+    """Pictures that score the same say nothing of which is meant; what stands first in the table must not decide."""
+    scores = np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 2, 2], [1, 0, 0, 1]], np.float32)
+    first = first_of(scores, asked().relevant)
+    assert first.tolist() == [1, 1, 3, 0]  # 0 and 3 are both right for the last
+    assert asked().relevant[np.arange(4), first].tolist() == [False, True, False, True]
 
 
 def test_the_picture_shows_both_kinds(tmp_path: Path) -> None:

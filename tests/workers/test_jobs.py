@@ -57,6 +57,17 @@ def test_a_new_job_is_queued_with_one_message(stores: Stores, tmp_path: Path) ->
     assert {j.id for j in list_jobs(stores)} == {job.id, relate.id}
 
 
+def test_an_open_job_is_found_behind_many_newer_ones(stores: Stores, tmp_path: Path) -> None:
+    job = submit(stores, tmp_path)
+    others = [{"id": f"relate-{n}", "at": f"9999-01-01T00:00:{n:02}"} for n in range(60)]
+    stores.graph.write(
+        "UNWIND $rows AS row CREATE (:Job {id: row.id, kind: 'relate', state: 'done', created_at: row.at})", rows=others
+    )
+    assert job.id not in {one.id for one in list_jobs(stores)}
+    assert submit(stores, tmp_path).id == job.id
+    assert messages(stores) == 1
+
+
 def test_an_unknown_job_is_not_found(stores: Stores) -> None:
     for ask in (get_job, pause, resume, cancel, wait):
         with pytest.raises(NotFound, match="embed-nope"):

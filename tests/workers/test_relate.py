@@ -109,6 +109,26 @@ def test_near_texts_are_related_and_old_edges_go(stores: Stores) -> None:
     assert len(stores.graph.read(EDGES)) == 1
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1.5 l", "1,5 l", True),
+        ("1.50 l", "1,5 l", True),
+        ("2.0 kg", "2 kg", True),
+        ("1,000 g", "1000 g", True),
+        ("1,234,567.5", "1234567,5", True),
+        ("0,500 l", "0.5 l", True),
+        ("1,000 g", "1 g", False),
+        ("15 l", "1.5 l", False),
+        ("v1.2.3", "v1.2.30", False),
+        ("10 cm", "1 cm", False),
+        ("3 x 5", "5 x 3", True),
+    ],
+)
+def test_numbers_are_compared_by_what_they_are_worth(one: str, other: str, same: bool) -> None:
+    assert (related.numbers(one) == related.numbers(other)) == same
+
+
 def test_entities_that_products_name_together(stores: Stores) -> None:
     stores.graph.write(CREATE, keys=["a:wick", "b:jar", "c:kite", "d:saddle"])
     name(stores, {f"p{n}": ["a:wick", "b:jar"] for n in range(3)})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CONFOUNDING", "CONFOUNDING_DROP", "CONFOUNDING_PUT"]
+__all__ = ["CONFOUNDING", "CONFOUNDING_COUNT", "CONFOUNDING_DROP", "CONFOUNDING_PUT"]
 
 # Writes $rows of key, confounding, mismatch, drop_in_loss, chosen, found by the encoder of fingerprint $by; nothing
 # returned. An entity that is gone meanwhile is left out.
@@ -20,6 +20,9 @@ WITH e LIMIT $limit
 REMOVE e.confounding, e.mismatch, e.drop_in_loss, e.confounding_chosen, e.confounding_by
 RETURN count(*) AS gone
 """
+
+# One row: entities, how many have a finding.
+CONFOUNDING_COUNT = "MATCH (e:Entity) WHERE e.confounding_by IS NOT NULL RETURN count(e) AS entities"
 
 # Every entity with a score, streamed: key, type, text, df, confounding, mismatch, drop_in_loss, chosen, by.
 CONFOUNDING = """

@@ -7,6 +7,7 @@ __all__ = [
     "JOB",
     "JOBS",
     "JOBS_ACTIVE",
+    "JOBS_OPEN",
     "JOB_BEAT",
     "JOB_CLAIM",
     "JOB_CREATE",
@@ -24,6 +25,12 @@ JOBS = "MATCH (j:Job) RETURN properties(j) AS j ORDER BY j.created_at DESC, j.id
 # Jobs that a worker has yet to finish, oldest first: j.
 JOBS_ACTIVE = """
 MATCH (j:Job) WHERE j.state IN ['queued', 'running'] RETURN properties(j) AS j ORDER BY j.created_at, j.id
+"""
+
+# Jobs for $target that are in one of $states, oldest first: j.
+JOBS_OPEN = """
+MATCH (j:Job) WHERE j.kind = $kind AND j.target = $target AND j.state IN $states
+RETURN properties(j) AS j ORDER BY j.created_at, j.id
 """
 
 # A new queued job with the given properties: j.

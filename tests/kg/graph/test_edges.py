@@ -85,6 +85,21 @@ def test_out_of_time_after_one_transaction_it_goes_on_where_it_was(shop: Graph) 
     assert len(edges(shop)) == 15
 
 
+def test_a_transaction_may_both_remove_and_put(shop: Graph) -> None:
+    """Strangers, edges not wanted, and new ones, cut at every place."""
+    shop.write(CREATE, keys=["0:0", "b:0"])
+    every = {(a, b): 0.7 for a in range(6) for b in range(a + 1, 6)}
+    for batch in range(1, 10):
+        rows = [["0:0", "a:1", "text", 0.9, "x"], ["a:0", "b:0", "text", 0.9, "x"], ["a:5", "a:1", "text", 0.9, "x"]]
+        shop.write(LINK, rows=rows)
+        settle(shop, wanted({(0, 5): 0.7}))
+        shop.write(LINK, rows=rows)
+        assert settle(shop, wanted({**every, (0, 5): 0.8}), batch=batch) == Settled(15, 3, 0)
+        assert [edge[:3] for edge in edges(shop)] == [
+            (f"a:{a}", f"a:{b}", 0.8 if (a, b) == (0, 5) else 0.7) for a, b in every
+        ]
+
+
 def test_an_end_that_has_vanished_leaves_nothing_behind(shop: Graph) -> None:
     shop.write("MATCH (e:Entity {key: 'a:1'}) DETACH DELETE e")
     assert settle(shop, wanted({(0, 1): 0.9, (2, 3): 0.9})) == Settled(1, 0, 0)
