@@ -81,7 +81,9 @@ def _bounded(data: object) -> None:
         level = [inner for place, node in level for inner in _within(place, node)]
         nested += len(level)
         if nested > MAX_NESTED:
-            raise BadFilter(f"filters hold more than {MAX_NESTED} filters within `all`, `any` and `not`")
+            place = level[0][0].split(".")[0]
+            message = f"filters hold more than {MAX_NESTED} filters within `all`, `any` and `not`"
+            raise BadFilter(message, field=place)
     if patterns > MAX_PATTERNS:
         raise BadFilter(f"filters hold {patterns} `cypher` patterns, at most {MAX_PATTERNS}", field="cypher")
 

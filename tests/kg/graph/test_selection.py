@@ -1,0 +1,89 @@
+"""Trees of conditions mean in both graphs what they mean in Python: fuzzed, on a catalogue of strange values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kg.conditions import All, AnyOf, Condition, Leaf, Not, holds
+from kg.graph.cypher.filters import where
+from kg.graph.driver import Graph
+from kg.graph.selection import Selection, count, ids, members, page
+from tests.kg.listings import MOMENTS, Listing, conditions, listings
+
+ENTITIES = "UNWIND $keys AS key MERGE (e:Entity {key: key}) SET e.text = key, e.df = 1"
+LABELS = ["MATCH (e:Entity) WHERE e.key STARTS WITH 'brand:' SET e:Brand",
+          "MATCH (e:Entity) WHERE e.key STARTS WITH 'category:' SET e:Category"]  # fmt: skip
+PRODUCTS = """
+UNWIND $rows AS row
+MERGE (p:Product {id: row.id})
+SET p.seller = row.seller, p.price = row.price,
+    p.updated_at = CASE WHEN row.updated IS NULL THEN NULL ELSE datetime(row.updated) END
+"""
+LINK = """
+UNWIND $rows AS row MATCH (p:Product {{id: row.id}}), (e:Entity {{key: row.key}}) MERGE (p)-[:{relation}]->(e)
+"""
+
+
+@pytest.fixture
+def shop(graph: Graph) -> tuple[Graph, list[Listing]]:
+    found = listings(1, 60)
+    graph.write(ENTITIES, keys=sorted(set().union(*(one.linked for one in found))))
+    for label in LABELS:
+        graph.write(label)
+    rows = [
+        {"id": one.id, "seller": one.seller, "price": one.price, "updated": one.updated and one.updated.isoformat()}
+        for one in found
+    ]
+    graph.write(PRODUCTS, rows=rows)
+    links = {
+        "MADE_BY": [(one.id, one.brand) for one in found if one.brand],
+        "IN_CATEGORY": [(one.id, one.category) for one in found if one.category],
+        "HAS_ENTITY": [(one.id, key) for one in found for key in one.entities],
+    }
+    for relation, pairs in links.items():
+        graph.write(LINK.format(relation=relation), rows=[{"id": id, "key": key} for id, key in pairs])
+    return graph, found
+
+
+def test_any_tree_is_brute_force(shop: tuple[Graph, list[Listing]]) -> None:
+    graph, found = shop
+    known = sorted(one.id for one in found)
+
+    @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(conditions(known, patterns=True), st.lists(st.sampled_from([*known, "nobody"]), max_size=9))
+    def check(condition: Condition, some: list[str]) -> None:
+        selection = Selection(more=(condition,))
+        admitted = sorted(one.id for one in found if holds(condition, one.passes))
+        assert ids(graph, selection) == admitted, where(selection.tree)
+        assert count(graph, selection, 7) == min(7, len(admitted))
+        assert page(graph, selection, 5) == admitted[:5]
+        assert members(graph, selection, some) == set(some) & set(admitted)
+
+    check()
+
+
+def test_what_lacks_a_value_passes_not(shop: tuple[Graph, list[Listing]]) -> None:
+    graph, found = shop
+    leaves = {
+        "price": Leaf("max_price", 1e12),
+        "seller": Leaf("sellers", sorted({one.seller for one in found if one.seller is not None})),
+        "updated": Leaf("updated_since", MOMENTS[0].isoformat()),
+    }
+    for name, leaf in leaves.items():
+        without = sorted(one.id for one in found if getattr(one, name) is None)
+        assert without
+        assert ids(graph, Selection(more=(Not(leaf),))) == without
+        assert ids(graph, Selection(more=(Not(AnyOf((leaf, leaf))),))) == without
+        assert ids(graph, Selection(more=(Not(Not(Not(All((leaf, leaf))))),))) == without
+
+
+def test_values_are_parameters_numbered_by_leaf() -> None:
+    cheap, seller = Leaf("max_price", 5.0), Leaf("sellers", ["$max_price"])
+    text, parameters = where(All((seller, Not(AnyOf((cheap, seller))))))
+    assert text == (
+        "(p.seller IN $sellers_0) AND (NOT coalesce((p.price <= $max_price_1) OR (p.seller IN $sellers_2), false))"
+    )
+    assert parameters == {"sellers_0": ["$max_price"], "max_price_1": 5.0, "sellers_2": ["$max_price"]}
+    assert where(All()) == ("", {})
