@@ -16,7 +16,19 @@ from api import problems
 from api.backend import Backend
 from api.limits import BodyLimit
 from api.requests import Requests
-from api.routes import audit, cypher, entities, generations, health, instances, jobs, products, recommendations, search
+from api.routes import (
+    audit,
+    cypher,
+    entities,
+    generations,
+    health,
+    instances,
+    jobs,
+    products,
+    recommendations,
+    rules,
+    search,
+)
 from api.routes.bodies import lifted
 from api.watch import Watch
 from kg.settings import Settings
@@ -69,7 +81,19 @@ def create_app(settings: Settings, *, token: str = "") -> FastAPI:
     app.state.backend = Backend(settings, token=token)
     app.state.watch = Watch(app.state.backend)
     problems.install(app)
-    for part in (search, instances, recommendations, products, entities, cypher, jobs, generations, audit, health):
+    for part in (
+        search,
+        instances,
+        recommendations,
+        products,
+        entities,
+        rules,
+        cypher,
+        jobs,
+        generations,
+        audit,
+        health,
+    ):
         app.include_router(part.router)
     app.add_middleware(BodyLimit, max_bytes=int(settings.request_max_mb * 1e6))
     app.add_middleware(Requests)  # added last: it is the outermost

@@ -6,7 +6,7 @@ one plan and one selection are asked for in one request. A search alone is a bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -16,20 +16,24 @@ from numpy.typing import NDArray
 
 from api import planner
 from api.around import LIST, Around, look_around, narrow, widen
+from api.arranging import POOL, arranged
 from api.clock import Clock, shared
 from api.encoding import Outcome, Wish
 from api.fusion import Fused, Ranked, fuse
 from api.given import given_entities, unknown
 from api.lists import EMBED, NO_GENERATION, VectorList, compared, like_lists, likes, matches, wishes
-from api.models import SearchReply, SearchRequest
+from api.models import Hit, SearchReply, SearchRequest
 from api.planner import Plan
 from api.results import Listings, hits, listings
+from api.rules import DONE, Ruling
 from api.words import query_words
 from encoders.protocol import entity_encoder
 from kg.errors import BadInput, NotFound, SkugraphError
 from kg.graph import selection as graph_side
 from kg.graph.resolving import select
 from kg.graph.selection import Selection
+from kg.rules import Rule
+from kg.rules import version as rule_version
 from kg.vectors.generations import Generation, Part
 
 if TYPE_CHECKING:
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["BROWSE", "DEPTH", "WORDS", "answers"]
 
 SLICE = 32  # searches that take their steps together
+DEEPER = 4  # times longer lists where they were too short
 DEPTH = 100  # products of a list that is fused with others, at least
 BROWSE = Plan("browse", "nothing to rank by: the products by id")
 WORDS = Plan("lexical", "no vectors to compare: the full-text index alone")
@@ -59,7 +64,10 @@ class Task:
     plan: Plan = BROWSE
     depth: int = 0
     ranked: dict[str, list[Ranked]] = field(default_factory=dict)
+    common: list[str] = field(default_factory=list)
+    ruling: Ruling = field(default_factory=Ruling)
     best: list[Fused] = field(default_factory=list)
+    touched: Mapping[str, Rule] = field(default_factory=dict)
     wrong: SkugraphError | None = None
 
     @property
@@ -80,7 +88,9 @@ class Task:
         return self.request.graph.mode == "widen" and bool(self.seen.found)
 
 
-def answers(searcher: Searcher, requests: Sequence[SearchRequest]) -> Iterator[SearchReply | SkugraphError]:
+def answers(
+    searcher: Searcher, requests: Sequence[SearchRequest], *, rules: bool = True
+) -> Iterator[SearchReply | SkugraphError]:
     """For each request, in order, its reply or what is wrong with it; equal ones are searched once.
 
     Errors: see `Searcher.search`.
@@ -94,22 +104,26 @@ def answers(searcher: Searcher, requests: Sequence[SearchRequest]) -> Iterator[S
     for at, place in enumerate(places):
         if place not in ready:
             part = list(islice(waiting, SLICE))
-            ready |= zip(part, _together(searcher, [requests[one] for one in part]), strict=True)
+            ready |= zip(part, _together(searcher, [requests[one] for one in part], rules), strict=True)
         yield ready.pop(place) if last[place] == at else ready[place]
 
 
-def _together(searcher: Searcher, requests: Sequence[SearchRequest]) -> list[SearchReply | SkugraphError]:
+def _together(searcher: Searcher, requests: Sequence[SearchRequest], rules: bool) -> list[SearchReply | SkugraphError]:
     tasks = [Task(request) for request in requests]
     _select(searcher, tasks)
     ranking = [task for task in _left(tasks) if task.ranks]
-    if ranking:
-        _each(ranking, lambda task: _understand(searcher, task))
-        generation, stale = searcher.live()
+    _each(ranking, lambda task: _understand(searcher, task))
+    if _left(ranking):
+        generation, stale, version = searcher.standing()
         for task in ranking:
             task.generation, task.stale = generation, stale
-        _embed(searcher, _left(ranking), generation)
-        _plan(searcher, _left(ranking))
-        _rank(searcher, _left(ranking))
+    else:
+        generation, version = None, rule_version(searcher.stores.graph)
+    if rules and version:
+        _each(_left(tasks), lambda task: _rule(searcher, task, version))
+    _embed(searcher, _left(ranking), generation)
+    _plan(searcher, _left(ranking))
+    _rank(searcher, _left(ranking))
     _each(_left(tasks), lambda task: _best(searcher, task))
     left = _left(tasks)
     with shared([task.clock for task in left], "results"):
@@ -161,6 +175,15 @@ def _understand(searcher: Searcher, task: Task) -> None:
         task.notes.append(note)
 
 
+def _rule(searcher: Searcher, task: Task, version: int) -> None:
+    """The rules in force for this search."""
+    stores = searcher.stores
+    with task.clock("rules"):
+        categories = task.selection.asked.get("categories", ())
+        found = searcher.rules.in_force(task.request.text, categories, version)
+        task.ruling = Ruling.of(stores.graph, found, stores.settings)
+
+
 def _embed(searcher: Searcher, tasks: Sequence[Task], generation: Generation | None) -> None:
     """The vectors to ask with, those of all searches encoded together; then the names of each search's lists."""
     stores = searcher.stores
@@ -188,6 +211,8 @@ def _embed(searcher: Searcher, tasks: Sequence[Task], generation: Generation | N
         task.names = [*task.lists, *lexical, *([LIST] if task.widened else [])]
         _check_weights(request, task.names)
         task.depth = request.k if len(task.names) == 1 else max(DEPTH, 2 * request.k)
+        if task.ruling or request.group != "none" or request.diversity:
+            task.depth = max(task.depth, POOL * request.k)
 
     _each(_left(tasks), step)
 
@@ -282,20 +307,34 @@ def _rank_alike(searcher: Searcher, tasks: Sequence[Task]) -> None:
                     depth=depth,
                     exclude=exclude,
                 )
-            task.notes += common
+            task.common = common
 
 
 def _best(searcher: Searcher, task: Task) -> None:
-    """The k best."""
-    request = task.request
+    """The k best. Where rules or grouping leave fewer, longer lists are asked for, until these hold all there is."""
+    request, stores = task.request, searcher.stores
     if task.plan is BROWSE:
-        with task.clock("results"):
-            found = graph_side.page(searcher.stores.graph, task.selection, request.k)
-            task.best = [Fused(id, 0.0, {}, {}) for id in found]
-        return
-    constant = searcher.stores.settings.rrf_constant
-    fused = fuse(task.ranked, method=request.fusion, weights=request.weights, constant=constant)
-    task.best = fused[: request.k]
+        task.depth = request.k if not task.ruling and request.group == "none" else POOL * request.k
+    while True:
+        if task.plan is BROWSE:
+            with task.clock("results"):
+                page = graph_side.page(stores.graph, task.selection, task.depth)
+            fused, more = [Fused(id, 0.0, {}, {}) for id in page], len(page) >= task.depth
+        else:
+            fused = fuse(
+                task.ranked, method=request.fusion, weights=request.weights, constant=stores.settings.rrf_constant
+            )
+            counted = [found for name, found in task.ranked.items() if request.weights.get(name, 1)]
+            more = any(len(found) >= task.depth for found in counted)
+        with task.clock("arrange"):
+            done = arranged(stores, fused, request, task.selection, task.ruling, task.generation)
+        if not (done.short and more):
+            break
+        task.depth *= DEEPER
+        if task.plan is not BROWSE:
+            _rank_alike(searcher, [task])
+    task.best, task.touched = done.best, done.touched
+    task.notes += [*task.common, *done.notes]
 
 
 def _reply(searcher: Searcher, task: Task, cards: Listings) -> SearchReply:
@@ -303,6 +342,7 @@ def _reply(searcher: Searcher, task: Task, cards: Listings) -> SearchReply:
     matched = matches(task.ranked, {name: one.kind for name, one in task.lists.items()})
     with task.clock("results"):
         shown = hits(cards, task.best, matched, task.selection, text=request.text, like=request.like, seen=task.seen)
+    shown = [_ruled(hit, task.touched) for hit in shown]
     lonely = plan is WORDS and task.generation is None
     return SearchReply(
         requested=request.k,
@@ -325,6 +365,14 @@ def _reply(searcher: Searcher, task: Task, cards: Listings) -> SearchReply:
         if request.explain
         else None,
     )
+
+
+def _ruled(hit: Hit, touched: Mapping[str, Rule]) -> Hit:
+    """What a rule did to it stands first among its reasons."""
+    if (rule := touched.get(hit.product.id)) is None:
+        return hit
+    reasons = [f"{DONE[rule.action]} by rule {rule.id}", *filter(None, [hit.reason])]
+    return hit.model_copy(update={"rule": rule.id, "reason": "; ".join(reasons)})
 
 
 def _check_weights(request: SearchRequest, names: Sequence[str]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+from api.batch_models import Batch
 from api.instance_models import InstancesReply, InstancesRequest
 from api.models import Model, SearchReply, SearchRequest
 from api.recommendation_models import RecommendationsReply, RecommendationsRequest
@@ -18,7 +20,7 @@ from kg.settings import Settings
 if TYPE_CHECKING:
     from api.search import Searcher
 
-__all__ = ["RUN_NAME", "ask_instances", "ask_recommendations", "ask_search"]
+__all__ = ["RUN_NAME", "ask_batch", "ask_instances", "ask_recommendations", "ask_search"]
 
 RUN_NAME = "api"  # run/api.json: url, and a key of the owner of the home (mode 0600)
 TIMEOUT_S = 120.0
@@ -33,6 +35,48 @@ def ask_search(settings: Settings, request: SearchRequest) -> SearchReply:
         SkugraphError: as `api.search.Searcher.search` does, also when the API said so.
     """
     return _ask(settings, "/v1/search", request, SearchReply, lambda searcher: searcher.search(request))
+
+
+def ask_batch(settings: Settings, requests: Sequence[SearchRequest]) -> Iterator[SearchReply | SkugraphError]:
+    """For each request, in order and as soon as it is known, the reply or what is wrong with it.
+
+    Raises:
+        SkugraphError: the API does not answer.
+    """
+    running = Home(settings.home).read_run(RUN_NAME)
+    if running is None:
+        from api.batch import answers
+
+        with _searcher(settings) as searcher:
+            yield from answers(searcher, requests)
+        return
+    headers = {"Authorization": f"Bearer {running['token']}", "Accept": "application/x-ndjson"}
+    with _reached(running["url"]), httpx.Client(headers=headers, timeout=TIMEOUT_S) as client:
+        for some in _batches(requests, settings):
+            content = Batch(searches=some, on_error="report").model_dump_json()
+            sent = {"Content-Type": "application/json"}
+            with client.stream("POST", running["url"] + "/v1/search:batch", content=content, headers=sent) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _problem(answer.json())
+                for line in answer.iter_lines():
+                    said = json.loads(line)
+                    yield _problem(said["error"]) if "error" in said else SearchReply.model_validate(said)
+
+
+def _batches(requests: Sequence[SearchRequest], settings: Settings) -> Iterator[list[SearchRequest]]:
+    """As many together as one request may have; pictures make it large."""
+    some: list[SearchRequest] = []
+    size = 0.0
+    for request in requests:
+        bytes_ = 1.4 * len(request.image or b"") + 10_000
+        if some and (len(some) >= settings.search_batch_max or size + bytes_ > settings.request_max_mb * 1e6):
+            yield some
+            some, size = [], 0.0
+        some.append(request)
+        size += bytes_
+    if some:
+        yield some
 
 
 def ask_instances(settings: Settings, request: InstancesRequest) -> InstancesReply:
@@ -80,21 +124,32 @@ def _asked(settings: Settings, path: str, request: Model) -> bytes | None:
     if running is None:
         return None
     headers = {"Authorization": f"Bearer {running['token']}", "Content-Type": "application/json"}
-    try:
+    with _reached(running["url"]):
         answer = httpx.post(
             running["url"] + path, content=request.model_dump_json(), headers=headers, timeout=TIMEOUT_S
         )
-    except httpx.TransportError as error:
-        raise SkugraphError(
-            f"the API at {running['url']} does not answer: {error}", hint="`skugraph doctor` looks closer"
-        ) from error
     if answer.is_success:
         return answer.content
-    said = answer.json()
-    kind = BadInput if 400 <= answer.status_code < 500 else SkugraphError
+    raise _problem(answer.json())
+
+
+@contextmanager
+def _reached(url: str) -> Iterator[None]:
+    """Say that the API does not answer where the connection says so."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise SkugraphError(
+            f"the API at {url} does not answer: {error}", hint="`skugraph doctor` looks closer"
+        ) from error
+
+
+def _problem(said: Mapping[str, Any]) -> SkugraphError:
+    """The error that a problem document tells of."""
+    kind = BadInput if 400 <= said["status"] < 500 else SkugraphError
     problem = kind(said["detail"], hint=said.get("hint", ""))
     problem.code = said["type"].rpartition(":")[2]
-    raise problem
+    return problem
 
 
 @contextmanager

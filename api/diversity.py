@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from api.matching import stored
 from kg.errors import BadInput
+from kg.stores import Stores
+from kg.vectors.generations import Generation
 
-__all__ = ["diversified"]
+__all__ = ["directions", "diversified"]
 
 
 def diversified(scores: Sequence[float], vectors: NDArray[np.floating], k: int, diversity: float) -> list[int]:
@@ -40,3 +43,14 @@ def diversified(scores: Sequence[float], vectors: NDArray[np.floating], k: int, 
         left[at] = False
         nearest = np.maximum(nearest, vectors @ vectors[at])
     return chosen
+
+
+def directions(stores: Stores, generation: Generation, ids: Sequence[str]) -> NDArray[np.float32]:
+    """(N, D) unit rows, the mean of each product's vectors of the first kind that it has; zeros where it has none."""
+    rows, places = np.zeros((len(ids), generation.dim), np.float32), {id: at for at, id in enumerate(ids)}
+    for kind in generation.kinds:
+        missing = [id for id, at in places.items() if not rows[at].any()]
+        for id, vectors in stored(stores, generation, kind, missing).items() if missing else ():
+            mean = vectors.mean(axis=0)
+            rows[places[id]] = mean / max(float(np.linalg.norm(mean)), 1e-12)
+    return rows

@@ -152,6 +152,12 @@ class SearchRequest(Model):
         default={},
         description="Weight of a list, 1 where absent: `text-image`, `text-text`, `lexical`, `graph`, …",
     )
+    diversity: float = Field(
+        default=0, ge=0, le=1, description="0: by score alone; the nearer to 1, the less hits look like those above"
+    )
+    group: Literal["none", "offers"] = Field(
+        default="none", description="`offers`: of listings of the very same product (SAME_AS) the best alone"
+    )
     vectors: tuple[InstanceKind, ...] = Field(
         default=(),
         max_length=3,
@@ -252,9 +258,11 @@ class FoundEntity(Model):
 
 class Hit(Model):
     rank: int = Field(description="From 1")
-    score: float = Field(description="Fused; the order of the hits")
+    score: float = Field(description="Fused; the order of the hits, but for rules and diversity")
     product: ProductCard
     offer: Offer | None = Field(default=None, description="Cheapest offer of the same product in the same currency")
+    offers: int = Field(default=0, description="Listings of the same product that have a price, this one included")
+    rule: str | None = Field(default=None, description="Id of the rule that put it here")
     match: Match | None = Field(default=None, description="None for a lexical hit and for a listing by filter")
     scores: dict[str, float] = Field(
         default={}, description="Score in each list: cosine; BM25 for `lexical`; gain for `graph`"

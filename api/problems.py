@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -27,7 +28,7 @@ from kg.errors import (
     Unauthorised,
 )
 
-__all__ = ["as_problem", "install", "problem", "status_of"]
+__all__ = ["as_problem", "document", "install", "problem", "status_of"]
 
 # First match wins: special cases before their parents.
 STATUS: tuple[tuple[type[SkugraphError], int], ...] = (
@@ -55,7 +56,21 @@ def problem(
     status: int, code: str, detail: str, *, hint: str = "", headers: dict[str, str] | None = None, **extra: object
 ) -> Response:
     """One problem document; `extra` are its extension members."""
-    body = {
+    body = _document(status, code, detail, hint, extra)
+    # Escaped, since what was refused may be half of a surrogate pair, which is no UTF-8.
+    return Response(json.dumps(jsonable_encoder(body)), status, headers, media_type="application/problem+json")
+
+
+def document(error: SkugraphError) -> dict[str, object]:
+    """The problem document of an error, for a reply that has it inside."""
+    found: dict[str, object] = jsonable_encoder(
+        _document(status_of(error), error.code, error.message, error.hint, error.detail)
+    )
+    return found
+
+
+def _document(status: int, code: str, detail: str, hint: str, extra: Mapping[str, object]) -> dict[str, object]:
+    body: dict[str, object] = {
         "type": f"urn:skugraph:error:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -63,9 +78,7 @@ def problem(
     }
     if hint:
         body["hint"] = hint
-    body |= {name: value for name, value in extra.items() if name not in body}
-    # Escaped, since what was refused may be half of a surrogate pair, which is no UTF-8.
-    return Response(json.dumps(jsonable_encoder(body)), status, headers, media_type="application/problem+json")
+    return body | {name: value for name, value in extra.items() if name not in body}
 
 
 def as_problem(error: SkugraphError, **extra: object) -> Response:

@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
-from numpy.typing import NDArray
-
 from api import planner
 from api.clock import Clock
 from api.complementing import complementary, path_of, reason_of
-from api.diversity import diversified
+from api.diversity import directions, diversified
 from api.fusion import Fused, fuse
 from api.instance_models import InstancesReply, InstancesRequest
 from api.instances import search_instances
@@ -296,7 +293,7 @@ def _shown(
         return ()
     order = range(len(kept))
     if generation is not None:
-        vectors = _directions(stores, generation, [draft.id for draft in kept])
+        vectors = directions(stores, generation, [draft.id for draft in kept])
         order = diversified([draft.score for draft in kept], vectors, request.k, request.diversity)  # type: ignore[assignment]
     shown: list[Recommendation] = []
     for at in list(order)[: request.k]:
@@ -315,14 +312,3 @@ def _shown(
             )
         )
     return tuple(shown)
-
-
-def _directions(stores: Stores, generation: Generation, ids: Sequence[str]) -> NDArray[np.float32]:
-    """(N, D) unit rows, the mean of each product's vectors of the first kind that it has; zeros where it has none."""
-    rows = np.zeros((len(ids), generation.dim), np.float32)
-    for kind in generation.kinds:
-        missing = [id for at, id in enumerate(ids) if not rows[at].any()]
-        for id, vectors in stored(stores, generation, kind, missing).items() if missing else ():
-            mean = vectors.mean(axis=0)
-            rows[ids.index(id)] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    return rows

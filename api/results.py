@@ -86,6 +86,7 @@ def hits(
                 score=item.score,
                 product=_card(card, shown),
                 offer=_best(card, there.offers.get(item.product_id, ())),
+                offers=len(there.offers.get(item.product_id, ())),
                 match=_match(*matches[item.product_id], shown) if item.product_id in matches else None,
                 scores=item.scores,
                 ranks=item.ranks,

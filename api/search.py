@@ -18,6 +18,7 @@ from api.lists import VectorList
 from api.models import PlanCost, PlanReport, SearchReply, SearchRequest
 from api.planner import Plan
 from api.plans import Ask
+from api.rules import RuleBook
 from api.understanding import EntityFinder
 from encoders.protocol import Encoder
 from kg.errors import SkugraphError
@@ -47,11 +48,17 @@ class Searcher:
         self.encodings = Encodings(
             max_bytes=int(settings.encode_cache_mb * 1e6), max_pixels=int(settings.picture_max_megapixels * 1e6)
         )
+        self.rules = RuleBook(stores.graph)
+        self._stale: tuple[tuple[str, int, int], int] = ("", 0, 0), 0
         self._encoders: dict[str, Encoder] = {}
         self._lock = threading.Lock()
 
-    def search(self, request: SearchRequest) -> SearchReply:
+    def search(self, request: SearchRequest, *, rules: bool = True) -> SearchReply:
         """The k best products inside the filters; fewer only where there are no more.
+
+        Args:
+            request: what is asked.
+            rules: keep what `kg.rules` pins, buries and excludes.
 
         Raises:
             BadInput: k above the setting `search_max_k`, a weight for a list that this search does not make, a forced
@@ -64,15 +71,26 @@ class Searcher:
             EncoderMismatch: the checkpoint of the live generation is not the one that its vectors were made with.
             StoreDown: a store does not answer.
         """
-        [answer] = answers(self, [request])
+        [answer] = answers(self, [request], rules=rules)
         if isinstance(answer, SkugraphError):
             raise answer
         return answer
 
     def live(self) -> tuple[Generation | None, int]:
         """The generation to search, and how many changes of the catalogue it has not embedded yet."""
-        generation = generations.live(self.stores)
-        return generation, generations.stale(self.stores, generation) if generation else 0
+        return self.standing()[:2]
+
+    def standing(self) -> tuple[Generation | None, int, int]:
+        """These two, and the version of the rules. Changes are counted once for each state of the catalogue."""
+        generation, revision, rules = generations.standing(self.stores)
+        if generation is None or generation.cursor >= revision:
+            return generation, 0, rules
+        at = (generation.id, generation.cursor, revision)
+        known, count = self._stale
+        if known != at:  # not under a lock: at worst two threads count the same
+            count = generations.stale(self.stores, generation)
+            self._stale = at, count
+        return generation, count, rules
 
     def rank(
         self,

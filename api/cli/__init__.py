@@ -12,6 +12,7 @@ import typer
 
 from api.cli import (
     admin,
+    calibrate,
     catalogue,
     confounding,
     demo,
@@ -21,6 +22,7 @@ from api.cli import (
     models,
     offers,
     recommend,
+    rules,
     search,
     serve,
 )
@@ -65,6 +67,8 @@ app.command()(instances.instances)
 app.command()(recommend.recommend)
 app.command()(offers.offers)
 app.command()(offers.calibrate_offers)
+app.add_typer(rules.rules, name="rules")
+app.command()(calibrate.calibrate)
 app.command()(search.cypher)
 app.command("eval")(models.evaluate)
 app.command()(jobs.jobs)

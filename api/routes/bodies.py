@@ -7,19 +7,26 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel
 from starlette.datastructures import UploadFile
 
 from api.models import Model
 from kg.errors import BadInput
 
-__all__ = ["asked", "body", "lifted"]
+__all__ = ["asked", "body", "lifted", "parsed"]
 
 T = TypeVar("T", bound=Model)
 
 
-def body(kind: type[Model], examples: Mapping[str, Any]) -> dict[str, Any]:
-    """What OpenAPI says of such a request; `lifted` puts the parts that it names in their place."""
-    form = {
+def body(kind: type[BaseModel], examples: Mapping[str, Any], *, form: bool = True) -> dict[str, Any]:
+    """What OpenAPI says of such a request; `lifted` puts the parts that it names in their place.
+
+    Args:
+        kind: of the JSON.
+        examples: by name.
+        form: it may come as a form with a picture, too.
+    """
+    fields = {
         "type": "object",
         "properties": {
             "image": {"type": "string", "contentMediaType": "application/octet-stream"},
@@ -27,13 +34,8 @@ def body(kind: type[Model], examples: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {
-        "required": True,
-        "content": {
-            "application/json": {"schema": schema, "examples": examples},
-            "multipart/form-data": {"schema": form},
-        },
-    }
+    content = {"application/json": {"schema": schema, "examples": examples}}
+    return {"required": True, "content": content | ({"multipart/form-data": {"schema": fields}} if form else {})}
 
 
 def lifted(document: dict[str, Any]) -> dict[str, Any]:
@@ -64,18 +66,23 @@ def asked(kind: type[T]) -> Callable[[Request], Awaitable[T]]:
                     raise BadInput(
                         f"form fields {sorted(form)}: a form has the file `image` and the JSON text `request`"
                     )
-                fields = _parsed(text)
+                fields = parsed(text)
                 if image is not None:
                     fields["image"] = await image.read()
                 return kind.model_validate(fields)
         if sent != "application/json":
             raise BadInput(f"content type {sent!r}: send application/json or multipart/form-data")
-        return kind.model_validate(_parsed(await request.body()))
+        return kind.model_validate(parsed(await request.body()))
 
     return parse
 
 
-def _parsed(text: str | bytes) -> dict[str, Any]:
+def parsed(text: str | bytes) -> dict[str, Any]:
+    """The object of a JSON body.
+
+    Raises:
+        BadInput: it is none.
+    """
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict
 
 from api.backend import Backend
+from api.batch import answers
+from api.batch_models import Asked, Batch, BatchReply, Failed, read_batch
 from api.facets import facets as count_facets
 from api.metrics import SEARCH_REQUESTED, SEARCH_RETURNED, SEARCH_SECONDS
 from api.models import Facets, SearchReply, SearchRequest
 from api.needs import Read, UseBackend
+from api.problems import document
 from api.routes.bodies import asked, body
+from kg.errors import SkugraphError
 from kg.filters import Filters
 
 __all__ = ["router"]
+
+NDJSON = "application/x-ndjson"
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -42,15 +49,13 @@ EXAMPLES = {
     },
 }
 
-
-class Batch(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    searches: list[SearchRequest] = Field(min_length=1, max_length=32)
-
-
-class BatchReply(BaseModel):
-    replies: list[SearchReply]
+BATCH_EXAMPLES = {
+    "two": {"summary": "Two searches", "value": {"searches": [{"text": "soap", "k": 3}, {"like": "sku-1"}]}},
+    "whatever fails": {
+        "summary": "What fails is told in its place",
+        "value": {"searches": [{"text": "soap"}, {"like": "no such product"}], "on_error": "report"},
+    },
+}
 
 
 class FacetsRequest(BaseModel):
@@ -61,12 +66,42 @@ class FacetsRequest(BaseModel):
 
 def run(server: Backend, request: SearchRequest) -> SearchReply:
     """One search, counted and timed."""
-    started = time.perf_counter()
-    reply = server.searcher.search(request)
-    SEARCH_SECONDS.labels(reply.plan).observe(time.perf_counter() - started)
+    return counted(server.searcher.search(request))
+
+
+def counted(reply: SearchReply) -> SearchReply:
+    SEARCH_SECONDS.labels(reply.plan).observe(reply.timings_ms["total"] / 1000)
     SEARCH_REQUESTED.labels(reply.plan).inc(reply.requested)
     SEARCH_RETURNED.labels(reply.plan).inc(reply.returned)
     return reply
+
+
+def replies(server: Backend, asked: Asked) -> Iterator[SearchReply | Failed]:
+    """In order, each as soon as it is ready. What was refused when it was read is refused here too, in its place.
+
+    Raises:
+        SkugraphError: a search fails, where one that fails is to fail all.
+    """
+    good = [one for one in asked.searches if isinstance(one, SearchRequest)]
+    found = answers(server.searcher, good)
+    for one in asked.searches:
+        answer = one if isinstance(one, SkugraphError) else next(found)
+        if isinstance(answer, SearchReply):
+            yield counted(answer)
+        elif asked.on_error == "fail":
+            raise answer
+        else:
+            yield Failed(error=document(answer))
+
+
+def lines(first: SearchReply | Failed, rest: Iterator[SearchReply | Failed]) -> Iterator[str]:
+    """A JSON document a line. An error after the first line can only be told in a line, the last one."""
+    yield first.model_dump_json() + "\n"
+    try:
+        for reply in rest:
+            yield reply.model_dump_json() + "\n"
+    except SkugraphError as error:
+        yield Failed(error=document(error)).model_dump_json() + "\n"
 
 
 @router.post("/search", dependencies=[Read], openapi_extra={"requestBody": body(SearchRequest, EXAMPLES)})
@@ -75,10 +110,22 @@ async def search(server: UseBackend, request: Annotated[SearchRequest, Depends(a
     return await run_in_threadpool(run, server, request)
 
 
-@router.post("/search:batch", dependencies=[Read])
-def batch(body: Batch, server: UseBackend) -> BatchReply:
-    """Up to 32 searches, answered in order; the first that fails fails all."""
-    return BatchReply(replies=[run(server, request) for request in body.searches])
+@router.post(
+    "/search:batch",
+    dependencies=[Read],
+    response_model=BatchReply,
+    openapi_extra={"requestBody": body(Batch, BATCH_EXAMPLES, form=False)},
+)
+async def batch(server: UseBackend, request: Request) -> Response:
+    """Up to `search_batch_max` searches, answered in order, their steps taken together; the first that fails fails all,
+    unless `on_error` is `report`. `Accept: application/x-ndjson` gives one reply a line, as they are ready."""
+    asked = read_batch(await request.body(), most=server.settings.search_batch_max)
+    found = replies(server, asked)
+    if NDJSON in request.headers.get("accept", ""):
+        first = await run_in_threadpool(next, found)
+        return StreamingResponse(lines(first, found), media_type=NDJSON)
+    every = await run_in_threadpool(list, found)
+    return Response(BatchReply(replies=every).model_dump_json(), media_type="application/json")
 
 
 @router.post("/facets", dependencies=[Read])

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from kg import feed
 from kg.errors import EncoderMismatch, NotFound
 from kg.graph.cypher.generations import GENERATION, GENERATION_REGISTER, GENERATIONS
+from kg.graph.cypher.rules import STANDING
 from kg.records import content_hash
 from kg.settings import InstanceKind
 from kg.stores import Stores
@@ -35,6 +36,7 @@ __all__ = [
     "noted",
     "register",
     "stale",
+    "standing",
 ]
 
 
@@ -170,6 +172,14 @@ def live(stores: Stores) -> Generation | None:
     generation = live_id(stores)
     found = stores.graph.read(GENERATION, id=generation) if generation else []
     return replace(_generation(found[0]["g"]), state="live") if found else None
+
+
+def standing(stores: Stores) -> tuple[Generation | None, int, int]:
+    """The generation that searches use, the number of the catalogue's latest change, and how often rules were changed:
+    what a search must know, by one question to each store."""
+    [row] = stores.graph.read(STANDING, id=live_id(stores))
+    generation = replace(_generation(row["g"]), state="live") if row["g"] else None
+    return generation, int(row["revision"]), int(row["rules"])
 
 
 def live_id(stores: Stores) -> str:

@@ -31,6 +31,7 @@ KEYS = {
     "Event": "id",
     "Audit": "id",
     "Load": "id",
+    "Rule": "id",
 }
 
 
@@ -155,12 +156,12 @@ def test_the_latest_step_can_be_undone_and_applied_again(graph: Graph, folder: P
     assert undo(graph) == [last]
     assert pending(graph) == [last]
     for _ in range(2):  # the constraint is gone
-        graph.write("CREATE (:Event {id: 'a'})")
-    graph.write("MATCH (e:Event) DETACH DELETE e")
+        graph.write("CREATE (:Rule {id: 'a'})")
+    graph.write("MATCH (e:Rule) DETACH DELETE e")
     assert migrate(graph) == [last]
-    graph.write("CREATE (:Event {id: 'a'})")
+    graph.write("CREATE (:Rule {id: 'a'})")
     with pytest.raises(ConstraintError):
-        graph.transaction(lambda tx: tx.run("CREATE (:Event {id: 'a'})"))
+        graph.transaction(lambda tx: tx.run("CREATE (:Rule {id: 'a'})"))
 
 
 def test_undo_goes_back_to_a_version_the_latest_step_first(graph: Graph, folder: Path) -> None:

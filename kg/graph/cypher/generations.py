@@ -83,9 +83,9 @@ RETURN j.id AS id, j.kind AS kind, j.state AS state ORDER BY id
 # Adds to the audit trail, once; nothing returned.
 EVENT_ADD = "MERGE (e:Event {id: $id}) SET e += $values"
 
-# The latest $limit events of one generation (of all: ''), newest first: e.
+# The latest $limit events of one generation (of all: ''), newest first: e. (Rules have events of their own.)
 EVENTS = """
-MATCH (e:Event) WHERE $generation = '' OR e.generation = $generation
+MATCH (e:Event) WHERE e.generation IS NOT NULL AND ($generation = '' OR e.generation = $generation)
 RETURN properties(e) AS e ORDER BY e.at DESC, e.id LIMIT $limit
 """
 
