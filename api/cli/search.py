@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from api.cli.asking import (
     CategoryOption,
     CypherOption,
     EntityOption,
+    FilterOption,
     GraphOption,
     ImageOption,
     MaxPriceOption,
@@ -18,10 +20,12 @@ from api.cli.asking import (
     MinWeightOption,
     NearOption,
     SellerOption,
+    filters_of,
     given,
     print_hit,
     read_image,
 )
+from api.cli.batch import run_batch
 from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, table
 
 __all__ = ["cypher", "search"]
@@ -37,6 +41,11 @@ GivenOption = Annotated[
 ]
 StepsOption = Annotated[
     int | None, typer.Option("--hops", help="How far from --near or from what --graph finds, in edges (default 1)")
+]
+
+BatchOption = Annotated[
+    Path | None,
+    typer.Option("--batch", metavar="FILE", help="Searches, one JSON document or text in quotes a line; alone"),
 ]
 
 
@@ -56,8 +65,10 @@ def search(
     max_price: MaxPriceOption = None,
     seller: SellerOption = None,
     cypher: CypherOption = None,
+    filter: FilterOption = None,
     k: Annotated[int, typer.Option("-k", help="Products wanted")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Also say how each was found")] = False,
+    batch: BatchOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,17 +79,31 @@ def search(
     With an encoder that takes entities: `skugraph search "diesel slim jeans" --given brand:diesel`
 
     With the entity graph: `skugraph search "green glass bottle" --graph widen --hops 1 --min-weight 0.5 --explain`
+
+    Filters joined by all, any and not: `skugraph search soap --filter '{"not": {"brand": "Aurora", "max_price": 5}}'`
+
+    Many at once: `skugraph search --batch queries.jsonl --json`, each line such as `{"text": "soap", "k": 3}`
     """
     from api.client import ask_search
     from api.models import SearchRequest
 
+    if batch is not None:
+        raise typer.Exit(
+            1 if run_batch(open_settings(home, filled=True), batch, explain=explain, as_json=as_json) else 0
+        )
     steps = {"hops": hops, "min_weight": min_weight}
     around = steps if near or graph is None else {}
     filters = {
         "brand": brand, "category": category, "entity": entity, "near": near, **around,
         "min_price": min_price, "max_price": max_price, "seller": seller, "cypher": cypher,
     }  # fmt: skip
-    fields: dict[str, Any] = {"text": text, "like": like, "k": k, "explain": explain, "filters": given(filters)}
+    fields: dict[str, Any] = {
+        "text": text,
+        "like": like,
+        "k": k,
+        "explain": explain,
+        "filters": filters_of(filters, filter),
+    }
     if known:
         fields["entities"] = [_entity(one) for one in known]
     if graph is not None:
@@ -104,6 +129,22 @@ def print_reply(reply: Any, *, explain: bool = False) -> None:
     say(f"{reply.returned} of {reply.requested} wanted, plan {reply.plan}{exact}, {total:.0f} ms", style="dim")
     if reply.explanation:
         say(f"plan: {reply.explanation.why}", style="dim")
+        print_costs(reply)
+
+
+def print_costs(reply: Any) -> None:
+    """What each plan would cost, and what the one taken did."""
+    rows = [
+        (
+            one.plan,
+            one.estimated_ms,
+            reply.explanation.actual_ms if one.plan == reply.plan else None,
+            "taken" if one.plan == reply.plan else one.refused,
+        )
+        for one in reply.explanation.alternatives
+    ]
+    if rows:
+        table(("plan", "estimated ms", "actual ms", ""), rows)
 
 
 def cypher(
