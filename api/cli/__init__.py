@@ -23,6 +23,7 @@ from api.cli import (
     offers,
     recommend,
     rules,
+    scale,
     search,
     serve,
 )
@@ -57,6 +58,7 @@ def skugraph(
 app.command()(demo.demo)
 app.command()(serve.up)
 app.command()(catalogue.ingest)
+app.command()(scale.scale)
 app.command()(models.train)
 app.command()(jobs.embed)
 app.command()(jobs.relate)

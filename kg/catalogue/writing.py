@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from kg.graph.cypher import catalogue as cypher
 from kg.graph.driver import Graph, Tx
 from kg.records import Entity, Product
 
-__all__ = ["Listing", "known", "put", "put_entities", "remove", "touch"]
+__all__ = ["Listing", "known", "put", "put_entities", "put_new", "remove", "touch"]
 
 Row = dict[str, Any]
 LABELS = {"brand": "Brand", "category": "Category"}
@@ -53,21 +53,39 @@ def put(graph: Graph, listings: Sequence[Listing]) -> None:
             tx.run(cypher.PRODUCTS, rows=old)
         if new := [row for row in rows if row["id"] not in there]:
             tx.run(cypher.PRODUCTS_NEW, rows=new)
-        for kind, statement in cypher.LINKS.items():
-            tx.run(
-                statement,
-                rows=[
-                    {"id": id, "key": entity.key}
-                    for id, entities in stated.items()
-                    for entity in entities
-                    if (entity.type if entity.type in LABELS else "attribute") == kind
-                ],
-            )
+        _link(tx, stated)
         _put_pictures(tx, products)
         links = [entity.key for entities in stated.values() for entity in entities]
         _settle(tx, standing, links, [product.identity for product in products])
 
     graph.transaction(work)
+
+
+def put_new(graph: Graph, listings: Sequence[Listing], there: set[str]) -> None:
+    """Write listings that the graph never held, while nobody else writes to it: nothing is looked for.
+
+    Args:
+        graph: to be written.
+        listings: as `put` takes them.
+        there: keys of entities that the graph is known to hold; what it holds after this is added.
+    """
+    products = [listing.product for listing in listings]
+    stated = {product.id: _entities(product) for product in products}
+    entities = {entity.key: entity for found in stated.values() for entity in found}
+    fresh = [entity for key, entity in entities.items() if key not in there]
+
+    def work(tx: Tx) -> None:
+        before = tx.run(cypher.REVISION_TAKE, n=len(listings))[0]["before"]
+        if fresh:
+            put_entities(tx, fresh)
+        tx.run(cypher.PRODUCTS_NEW, rows=[_row(listing, before + number) for number, listing in enumerate(listings, 1)])
+        _link(tx, stated)
+        _put_pictures(tx, products)
+        links = [entity.key for found in stated.values() for entity in found]
+        _settle(tx, [], links, [product.identity for product in products])
+
+    graph.transaction(work)
+    there.update(entities)
 
 
 def touch(graph: Graph, listings: Sequence[Listing]) -> None:
@@ -94,6 +112,19 @@ def remove(graph: Graph, ids: Sequence[str]) -> None:
         _settle(tx, standing, [], [])
 
     graph.transaction(work)
+
+
+def _link(tx: Tx, stated: Mapping[str, Sequence[Entity]]) -> None:
+    """Products to what their fields state."""
+    for kind, statement in cypher.LINKS.items():
+        rows = [
+            {"id": id, "key": entity.key}
+            for id, entities in stated.items()
+            for entity in entities
+            if (entity.type if entity.type in LABELS else "attribute") == kind
+        ]
+        if rows:
+            tx.run(statement, rows=rows)
 
 
 def _clear(tx: Tx, ids: list[str]) -> None:
