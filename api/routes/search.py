@@ -64,9 +64,9 @@ class FacetsRequest(BaseModel):
     filters: Filters = Filters()
 
 
-def run(server: Backend, request: SearchRequest) -> SearchReply:
-    """One search, counted and timed."""
-    return counted(server.searcher.search(request))
+def run(server: Backend, request: SearchRequest) -> str:
+    """One search, counted and timed; the reply as JSON, for it is valid as it is."""
+    return counted(server.searcher.search(request)).model_dump_json()
 
 
 def counted(reply: SearchReply) -> SearchReply:
@@ -104,10 +104,15 @@ def lines(first: SearchReply | Failed, rest: Iterator[SearchReply | Failed]) -> 
         yield Failed(error=document(error)).model_dump_json() + "\n"
 
 
-@router.post("/search", dependencies=[Read], openapi_extra={"requestBody": body(SearchRequest, EXAMPLES)})
-async def search(server: UseBackend, request: Annotated[SearchRequest, Depends(asked(SearchRequest))]) -> SearchReply:
+@router.post(
+    "/search",
+    dependencies=[Read],
+    response_model=SearchReply,
+    openapi_extra={"requestBody": body(SearchRequest, EXAMPLES)},
+)
+async def search(server: UseBackend, request: Annotated[SearchRequest, Depends(asked(SearchRequest))]) -> Response:
     """Search by words, picture, example product and place in the graph, in any combination."""
-    return await run_in_threadpool(run, server, request)
+    return Response(await run_in_threadpool(run, server, request), media_type="application/json")
 
 
 @router.post(
