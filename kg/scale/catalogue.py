@@ -42,6 +42,8 @@ class Scale:
         seed: decides everything.
         dim: length of the vectors.
         brands: different brands; 0: one for every hundred listings, 20 at least and 20,000 at most.
+        shares: for each of these fractions an attribute `share` of its value, which that many listings have, whatever
+            they are: to measure filters with.
 
     Raises:
         BadInput: fewer than one listing or dimension, or more than 10,000,000 listings.
@@ -51,6 +53,7 @@ class Scale:
     seed: int = 7
     dim: int = 256
     brands: int = 0
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.listings <= MOST:
@@ -63,7 +66,7 @@ class Scale:
     @property
     def key(self) -> str:
         """Identifies the vectors, as the fingerprint of an encoder does."""
-        return content_hash(["scale", EDITION, self.listings, self.seed, self.dim, self.brands])
+        return content_hash(["scale", EDITION, self.listings, self.seed, self.dim, self.brands, self.shares])
 
     @property
     def shards(self) -> int:
@@ -75,8 +78,8 @@ class Scale:
 
     def products(self, shard: int) -> list[Product]:
         """The listings of one shard."""
-        drawn = self._drawn(shard)
-        return [self._product(shard, row, drawn) for row in range(len(drawn.group))]
+        drawn, luck = self._drawn(shard), self.luck(shard)
+        return [self._product(shard, row, drawn, float(luck[row])) for row in range(len(drawn.group))]
 
     def vectors(self, shard: int) -> NDArray[np.float32]:
         """Unit vectors (N, dim) of the listings of one shard."""
@@ -89,6 +92,10 @@ class Scale:
         mixed = leaves[drawn.leaf] + 0.5 * brands[drawn.brand] + 0.3 * colours[drawn.colour]
         mixed = mixed + scale * (np.float32(0.5) * own + np.float32(0.1) * one)
         return np.asarray(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), np.float32)
+
+    def luck(self, shard: int) -> NDArray[np.float64]:
+        """A number within [0, 1) of each listing (N,): it has those of `shares` that are above."""
+        return np.random.default_rng([self.seed, EDITION, shard, 5]).random(SHARD)[: self._size(shard)]
 
     def edges(self) -> Edges:
         """Brands of one family, leaves below one category and colours side by side, with a weight each."""
@@ -150,9 +157,12 @@ class Scale:
 
         return near(self._leaves, MIDDLE), near(self._brands, FAMILY), near(len(COLOURS), 1)
 
+    def _size(self, shard: int) -> int:
+        return min(SHARD, self.listings - shard * SHARD)
+
     def _drawn(self, shard: int) -> _Drawn:
         """What chance decides of one shard, array by array."""
-        size = min(SHARD, self.listings - shard * SHARD)
+        size = self._size(shard)
         chance = np.random.default_rng([self.seed, EDITION, shard, 0])
         offers = 1 + np.minimum(chance.geometric(0.55, SHARD) - 1, 4)
         group = np.repeat(np.arange(SHARD), offers)[:SHARD]
@@ -174,11 +184,12 @@ class Scale:
             hour=chance.integers(0, 8000, SHARD)[:size],
         )
 
-    def _product(self, shard: int, row: int, drawn: _Drawn) -> Product:
+    def _product(self, shard: int, row: int, drawn: _Drawn, luck: float) -> Product:
         brand, leaf = made_up(int(drawn.brand[row])), self._tree[drawn.leaf[row]]
         colour, material = COLOURS[drawn.colour[row]], MATERIALS[drawn.material[row]]
         group = int(drawn.group[row])
         goes_with = f" Goes with those of {made_up(int(drawn.other[row]))}." if group % 10 == 0 else ""
+        shares = [("share", f"{share:g}") for share in self.shares if luck < share]
         return Product(
             id=f"s{shard * SHARD + row:08}",
             title=f"{brand} {leaf.text[:-1]} {colour} {group % 97}",
@@ -191,7 +202,7 @@ class Scale:
             updated_at=BEGIN + timedelta(hours=int(drawn.hour[row])),
             brand=brand,
             category=leaf.path,
-            attributes=(("colour", colour), ("material", material), ("size", SIZES[drawn.size[row]])),
+            attributes=(("colour", colour), ("material", material), ("size", SIZES[drawn.size[row]]), *shares),
         )
 
     @cached_property

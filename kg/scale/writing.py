@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kg.errors import BadInput
 from kg.records import Product
 from kg.scale.catalogue import Scale
 
@@ -34,7 +35,12 @@ def write(scale: Scale, folder: Path, progress: Callable[[int], None] = lambda l
         scale: what to write.
         folder: is made if need be.
         progress: is told how many listings are written, after every shard.
+
+    Raises:
+        BadInput: `shares` are asked for: a table has one column an attribute.
     """
+    if scale.shares:
+        raise BadInput("files have no shares", hint="`kg.scale.load` takes them", field="shares")
     folder.mkdir(parents=True, exist_ok=True)
     same = folder / "scale.json"
     what = json.dumps({"listings": scale.listings, "seed": scale.seed, "dim": scale.dim, "key": scale.key})

@@ -73,3 +73,12 @@ def test_names_differ() -> None:
 def test_what_cannot_be(wrong: dict[str, int]) -> None:
     with pytest.raises(BadInput, match=str(next(iter(wrong.values()))).lstrip("-")):
         Scale(**{"listings": 10, **wrong})
+
+
+def test_shares_are_what_they_say() -> None:
+    scale = Scale(SHARD, dim=2, shares=(0.01, 0.5))
+    having = Counter(value for product in scale.products(0) for kind, value in product.attributes if kind == "share")
+    assert having["0.5"] == (scale.luck(0) < 0.5).sum()
+    assert abs(having["0.5"] - SHARD / 2) < 150
+    assert abs(having["0.01"] - SHARD / 100) < 30
+    assert not [product for product in Scale(50, dim=2).products(0) if "share" in dict(product.attributes)]
