@@ -1,0 +1,198 @@
+"""What `benchmarks.filtered` compares: ways to the k nearest listings of a made-up catalogue below some price.
+
+Each is a function (query (D,), highest price) → ids, best first. Building one counts for nothing; asking does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api import plans
+from api.models import VectorPlan
+from api.planner import choose, run
+from api.plans import Ask
+from kg.conditions import Leaf
+from kg.filters import Filters
+from kg.graph.resolving import select
+from kg.scale import Scale
+from kg.stores import Stores
+from kg.vectors import generations
+from kg.vectors.client import Fetched, VectorStore
+from kg.vectors.expressions import between
+from kg.vectors.resident_files import mapped, write
+from kg.vectors.resident_rows import Mask, Rows
+
+__all__ = ["Catalogue", "Way", "copy_alone", "faiss_hnsw", "numpy_scan", "planned", "raw_milvus", "server_collection"]
+
+Way = Callable[[NDArray[np.float32], float], list[str]]
+HNSW = {"M": 16, "efConstruction": 128, "efSearch": 256}
+LITTLE = 1000  # rows of one upsert
+
+
+@dataclass
+class Catalogue:
+    """The listings as plain arrays, in order of their ids; those without a price have none that is below any."""
+
+    scale: Scale
+    ids: list[str] = field(default_factory=list)
+    prices: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def __post_init__(self) -> None:
+        self.vectors = np.empty((self.scale.listings, self.scale.dim), np.float32)
+        prices: list[float] = []
+        for shard in range(self.scale.shards):
+            for product in self.scale.products(shard):
+                self.ids.append(product.id)
+                prices.append(np.inf if product.price is None else float(product.price))
+            part = self.scale.vectors(shard)
+            self.vectors[len(self.ids) - len(part) : len(self.ids)] = part
+        self.prices = np.array(prices)
+
+    def below(self, share: float) -> float:
+        """The highest price that keeps this share of the listings, or a little more."""
+        kept = np.sort(self.prices[np.isfinite(self.prices)])
+        return float(kept[min(len(kept), max(1, round(share * len(self.ids)))) - 1])
+
+    def nearest(self, query: NDArray[np.float32], price: float, k: int) -> list[str]:
+        """The truth."""
+        scores = (self.vectors.astype(np.float32) @ query).astype(np.float64)
+        scores[self.prices > price] = -np.inf
+        few = np.argpartition(-scores, min(len(scores) - 1, 2 * k))[: 2 * k + 1]
+        exact = [
+            (-float(self.vectors[at].astype(float) @ query.astype(float)), self.ids[at])
+            for at in few
+            if scores[at] > -np.inf
+        ]
+        return [id for _, id in sorted(exact)[:k]]
+
+
+def planned(stores: Stores, k: int, forced: VectorPlan | None = None) -> Way:
+    """Ours, from filters to ids: select, look which generation is live, plan, search."""
+
+    def ask(query: NDArray[np.float32], price: float) -> list[str]:
+        settings = stores.settings
+        selection = select(stores.graph, Filters(max_price=price), max_ids=settings.ids_max, timeout_s=60)
+        generation = generations.live(stores)
+        assert generation is not None
+        stale = generations.stale(stores, generation)
+        plan = choose(stores, selection, stale, forced=forced, generation=generation, k=k)
+        [collection] = generation.collections(stores.vectors.prefix).values()
+        [found] = run(stores, plan, selection, Ask(stores.vectors, collection, (query[None],), k))
+        return [one.product_id for one in found]
+
+    return ask
+
+
+class _Alone:
+    """A copy without a generation around it, as `api.plans.resident` asks it."""
+
+    def __init__(self, rows: Rows, mask: Mask) -> None:
+        self.rows, self.mask = rows, mask
+
+    def candidates(
+        self, collection: str, questions: tuple[NDArray[np.float32], ...], k: int, exclude: frozenset[str]
+    ) -> list[list[Fetched]]:
+        return [[self.rows.fetch(numbers)] for numbers in self.rows.nearest(questions, self.mask, k)]
+
+
+def copy_alone(catalogue: Catalogue, folder: Path, k: int, dtype: str = "float32") -> Way:
+    """The copy beside the process, without any store: mask, scan, final scores."""
+
+    def batches() -> Iterator[list[dict[str, object]]]:
+        blank = {"brand": "", "categories": (), "entities": (), "seller": "", "updated_at": 0}
+        for start in range(0, len(catalogue.ids), LITTLE):
+            yield [
+                {
+                    **blank,
+                    "product_id": catalogue.ids[at],
+                    "instance_id": f"{catalogue.ids[at]}#txt",
+                    "price": float(catalogue.prices[at]) if np.isfinite(catalogue.prices[at]) else -1.0,
+                    "vector": catalogue.vectors[at],
+                }
+                for at in range(start, min(start + LITTLE, len(catalogue.ids)))
+            ]
+
+    write(folder, batches(), catalogue.scale.dim, dtype)
+    rows = mapped(folder)
+
+    def ask(query: NDArray[np.float32], price: float) -> list[str]:
+        inside = _Alone(rows, rows.mask(Leaf("max_price", price)))
+        [found] = plans.resident(Ask(None, "", (query[None],), k), inside)  # type: ignore[arg-type]
+        return [one.product_id for one in found]
+
+    return ask
+
+
+def raw_milvus(vectors: VectorStore, collection: str, k: int) -> Way:
+    """One filtered search by the store's own client."""
+
+    def ask(query: NDArray[np.float32], price: float) -> list[str]:
+        return [hit.product_id for hit in vectors.search(collection, query[None], k, between("price", None, price))[0]]
+
+    return ask
+
+
+def server_collection(vectors: VectorStore, catalogue: Catalogue) -> str:
+    """The catalogue in a Milvus server; an HNSW index as `VectorStore` makes it."""
+    name = f"{vectors.prefix}_bench_text"
+    vectors.create(name, catalogue.scale.dim)
+    for start in range(0, len(catalogue.ids), 10_000):
+        part = range(start, min(start + 10_000, len(catalogue.ids)))
+        vectors.upsert(
+            name,
+            [
+                {
+                    "instance_id": f"{catalogue.ids[at]}#txt",
+                    "product_id": catalogue.ids[at],
+                    "price": float(catalogue.prices[at]) if np.isfinite(catalogue.prices[at]) else -1.0,
+                    "vector": catalogue.vectors[at],
+                }
+                for at in part
+            ],
+        )
+    vectors.connection.request("flush", name)
+    end = time.monotonic() + 600
+    while time.monotonic() < end:  # searches before the index is there are exact and slow
+        index = vectors.connection.client.describe_index(name, "vector") or {}
+        if index.get("pending_index_rows", 0) == 0 and vectors.count(name) == len(catalogue.ids):
+            break
+        time.sleep(1)
+    return name
+
+
+def faiss_hnsw(catalogue: Catalogue, k: int) -> Way:
+    """faiss, its graph index with the filter as a bitmap of rows."""
+    import faiss
+
+    index = faiss.IndexHNSWFlat(catalogue.scale.dim, HNSW["M"], faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = HNSW["efConstruction"]
+    index.add(catalogue.vectors)
+
+    def ask(query: NDArray[np.float32], price: float) -> list[str]:
+        bits = np.packbits(catalogue.prices <= price, bitorder="little")
+        chosen = faiss.IDSelectorBitmap(bits)
+        how = faiss.SearchParametersHNSW(sel=chosen, efSearch=max(HNSW["efSearch"], 2 * k))
+        _, found = index.search(query[None], k, params=how)
+        return [catalogue.ids[at] for at in found[0] if at >= 0]
+
+    return ask
+
+
+def numpy_scan(catalogue: Catalogue, k: int) -> Way:
+    """Everything is scored, then the filter."""
+
+    def ask(query: NDArray[np.float32], price: float) -> list[str]:
+        scores = catalogue.vectors @ query
+        scores[catalogue.prices > price] = -np.inf
+        few = np.argpartition(-scores, min(len(scores) - 1, k))[:k]
+        few = few[np.argsort(-scores[few])]
+        return [catalogue.ids[at] for at in few if scores[at] > -np.inf]
+
+    return ask
