@@ -2,10 +2,9 @@
 
     python -m benchmarks.startup [--size N] [--runs N] [--quick] --out FILE
 
-A home with a made-up catalogue (`skugraph scale`) and a live generation. Each run starts `skugraph up` as users do, asks
-for the neighbours of a product until it is answered, waits for `ready`, and stops it. The median of the runs counts; the
-first run finds the files in no cache of the interpreter's and is not one of them. What takes how long on the way is read
-from the home's logs and run files, and the imports are timed in processes of their own.
+A home with a made-up catalogue (`skugraph scale`) and a live generation. Each run starts `skugraph up` as users do, and
+asks for what is like a product until that is answered, waits for `ready`, and stops it. The median counts; a run before
+the first fills the caches of the system. The imports on the way are timed in processes of their own.
 """
 
 from __future__ import annotations
