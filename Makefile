@@ -24,10 +24,10 @@ demo: $(READY)  ## sample catalogue: ingest, train, embed, search
 	$(BIN)/skugraph demo $(ARGS)
 
 test: $(READY)  ## default tiers: embedded stores and a real worker process included
-	$(BIN)/python -m pytest $(PARALLEL) -m "not neo4j and not milvus_server and not redis and not gpu and not browser" $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m "not neo4j and not milvus_server and not redis and not rabbitmq and not gpu and not browser" $(ARGS)
 
 test-servers: $(READY)  ## the same tests on genuine servers (README: how to name them)
-	$(BIN)/python -m pytest $(if $(SKUGRAPH_TEST_NEO4J_URI),,$(PARALLEL)) -m "neo4j or milvus_server or redis or browser" $(ARGS)
+	$(BIN)/python -m pytest $(if $(SKUGRAPH_TEST_NEO4J_URI),,$(PARALLEL)) -m "neo4j or milvus_server or redis or rabbitmq or browser" $(ARGS)
 
 check: $(READY)  ## format, lint, types
 	$(BIN)/ruff format --check .

@@ -133,7 +133,7 @@ def wipe_graph(graph: Graph) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many tests of each tier ran: a tier that was skipped throughout must not look green."""
-    tiers = ("neo4j", "milvus_server", "redis", "gpu", "browser")
+    tiers = ("neo4j", "milvus_server", "redis", "rabbitmq", "gpu", "browser")
     reports = terminalreporter.stats
     for tier in tiers:
         ran = sum(tier in report.keywords for name in ("passed", "failed") for report in reports.get(name, []))

@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from celery.signals import before_task_publish
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from kg.errors import StoreDown
 from kg.home import Home
+from kg.settings import Queue as QueueName
 from kg.settings import Settings
 from kg.tracing import carried
 
-__all__ = ["TASKS", "broker_down", "make_app"]
+__all__ = ["TASKS", "broker_down", "is_rabbitmq", "make_app"]
 
 # Kind of job, also the task's name → its queue.
 TASKS = {
@@ -45,7 +48,9 @@ def make_app(settings: Settings) -> Celery:
     app.settings = settings
     home = Home(settings.home)
     transport: dict[str, Any] = {"visibility_timeout": LONGEST_TASK_S}
-    if settings.broker_url is None:
+    if is_rabbitmq(settings):
+        transport = {"confirm_publish": True}  # a message is sent once the server has it, not once it has left
+    elif settings.broker_url is None:
         folders = {name: home.broker / name for name in ("messages", "control")}
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
@@ -59,10 +64,13 @@ def make_app(settings: Settings) -> Celery:
         broker_url=settings.broker_url or "filesystem://localhost",
         broker_transport_options=transport,
         broker_connection_retry_on_startup=True,
+        # The thread that would send signs of life is the one that encodes: RabbitMQ would take a step for a death.
+        broker_heartbeat=0,
         result_backend=settings.result_backend or f"db+sqlite:///{quote(str(home.broker / 'results.sqlite'))}",
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
+        task_queues=[Queue(queue, **_declared(settings)) for queue in get_args(QueueName)],
         task_routes={kind: {"queue": queue} for kind, queue in TASKS.items()},
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
@@ -71,6 +79,17 @@ def make_app(settings: Settings) -> Celery:
         accept_content=["json"],
     )
     return app
+
+
+def is_rabbitmq(settings: Settings) -> bool:
+    """Whether the broker speaks AMQP."""
+    return (settings.broker_url or "").startswith(("amqp://", "amqps://", "pyamqp://"))
+
+
+def _declared(settings: Settings) -> dict[str, Any]:
+    """How a queue is declared: durable with persistent messages, and with the time that RabbitMQ lets a task take."""
+    arguments = {"x-consumer-timeout": LONGEST_TASK_S * 1000} if is_rabbitmq(settings) else None
+    return {"durable": True, "queue_arguments": arguments}
 
 
 @before_task_publish.connect(weak=False)
@@ -84,5 +103,5 @@ def broker_down(app: Celery) -> Iterator[None]:
     """Say `StoreDown` where the broker does not answer, with its address but not its password."""
     try:
         yield
-    except (OperationalError, OSError) as error:
+    except (OperationalError, AMQPError, OSError) as error:
         raise StoreDown("broker", app.connection_for_write().as_uri(), str(error)) from error

@@ -15,14 +15,15 @@ from compose_spec import ComposeSpecification, Service
 from packaging.requirements import Requirement
 
 from kg.settings import Settings, load_settings
+from workers.app import is_rabbitmq
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
-FILES = ("compose.yaml", "watch.yaml")
+FILES = ("compose.yaml", "watch.yaml", "rabbitmq.yaml")
 VARIANTS = [pytest.param(name, id=f"for-{name}") for name in ("cpu", "gpu")]  # an id `gpu` would count as that tier
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?P<rule>:[?-])?(?P<rest>[^}]*)\}")
 SECRET = re.compile(r"(PASSWORD|TOKEN|AUTH|SECRET|LOGIN)S?(_KEY|_ACCESS_KEY)?$|_(USER|KEY_ID)$")
-FLAGS = {"COMMON_SECURITY_AUTHORIZATIONENABLED", "SKUGRAPH_GRAPH_USER"}  # of these names, and no secrets
+FLAGS = {"COMMON_SECURITY_AUTHORIZATIONENABLED", "SKUGRAPH_GRAPH_USER", "RABBITMQ_DEFAULT_USER"}  # of these names, and no secrets
 
 
 @cache
@@ -30,11 +31,16 @@ def compose(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((DOCKER / name).read_text("utf-8")))
 
 
+def whole(name: str) -> dict[str, Any]:
+    """The services of a file; not what it only adds to those of another."""
+    return {one: service for one, service in compose(name)["services"].items() if "image" in service}
+
+
 def services() -> list[Any]:
     return [
         pytest.param(service, id=f"{name}-{service_name}")
         for name in FILES
-        for service_name, service in compose(name)["services"].items()
+        for service_name, service in whole(name).items()
     ]
 
 
@@ -98,7 +104,7 @@ def test_our_services_write_nowhere_but_into_volumes(service: dict[str, Any]) ->
 
 @pytest.mark.parametrize("service", services())
 def test_dependencies_volumes_and_networks_exist(service: dict[str, Any]) -> None:
-    every = {name: value for file in FILES for name, value in compose(file)["services"].items()}
+    every = {name: value for file in FILES for name, value in whole(file).items()}
     for name, how in service.get("depends_on", {}).items():
         ends = every[name]["restart"].startswith("on-failure")
         assert how["condition"] == ("service_completed_successfully" if ends else "service_healthy")
@@ -145,6 +151,20 @@ def test_every_variable_of_ours_is_a_setting_and_is_taken(
     assert settings.graph_uri == "bolt://neo4j:7687"
     assert settings.vectors_token.get_secret_value() == "root:secret"
     assert settings.broker_url == "redis://:secret@redis:6379/0"
+
+
+def test_with_rabbitmq_all_who_ask_a_broker_ask_that_one(tmp_path: Path) -> None:
+    usual, added = compose("compose.yaml")["services"], compose("rabbitmq.yaml")["services"]
+    asking = {
+        name for name, service in usual.items() if "build" in service and "redis" in service.get("depends_on", {})
+    }
+    assert set(added) - {"rabbitmq"} == asking
+    for name in asking:
+        [(variable, url)] = added[name]["environment"].items()
+        assert variable in usual[name]["environment"]
+        settings = load_settings(home=tmp_path, broker_url=VARIABLE.sub("secret", url))
+        assert is_rabbitmq(settings)
+        assert settings.broker_url == "amqp://skugraph:secret@rabbitmq:5672//"
 
 
 def test_the_queues_of_the_workers_cover_all() -> None:
