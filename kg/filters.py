@@ -26,14 +26,14 @@ from pydantic import (
 
 from kg.errors import BadFilter
 
-__all__ = ["MAX_DEPTH", "MAX_HOPS", "MAX_NESTED", "MAX_PATTERNS", "MAX_VALUES", "Filters", "place_of"]
+__all__ = ["JOINS", "MAX_DEPTH", "MAX_HOPS", "MAX_NESTED", "MAX_PATTERNS", "MAX_VALUES", "Filters", "place_of"]
 
 MAX_HOPS = 4
 MAX_VALUES = 100  # of one field
 MAX_DEPTH = 6  # of filters within filters
 MAX_NESTED = 32  # filters within filters, all together
 MAX_PATTERNS = 4  # `cypher` of one tree: each runs by itself, up to the time limit
-JOINS = ("all", "any", "not")
+JOINS = ("all", "any", "not")  # fields that hold filters
 
 Value = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 

@@ -19,7 +19,7 @@ from api.models import VectorPlan
 from api.planner import Plan, choose, run
 from api.plans import Ask
 from kg.errors import BadInput
-from kg.filters import Filters
+from kg.filters import JOINS, Filters
 from kg.graph import selection as graph_side
 from kg.graph.neighbourhood import around, gains, narrowed
 from kg.graph.resolving import select
@@ -48,10 +48,14 @@ NEAR = st.fixed_dictionaries({"hops": st.integers(0, 3), "min_weight": st.sample
 
 
 @st.composite
-def filters(draw: st.DrawFn) -> Filters:
+def filters(draw: st.DrawFn, depth: int = 2) -> Filters:
+    """Random ones; to this depth with filters within them."""
     chosen = draw(st.lists(st.sampled_from(sorted(FIELDS)), max_size=3, unique=True))
-    values = {name: draw(FIELDS[name]) for name in chosen}
-    return Filters(**values, **(draw(NEAR) if "near" in chosen else {}))
+    values = {name: draw(FIELDS[name]) for name in chosen} | (draw(NEAR) if "near" in chosen else {})
+    for join in draw(st.lists(st.sampled_from(JOINS), max_size=2, unique=True)) if depth else ():
+        parts = draw(st.lists(filters(depth - 1), max_size=2))
+        values[join] = [part for part in parts if not part.empty]
+    return Filters.model_validate(values)
 
 
 def queries(seed: int, n: int) -> np.ndarray:

@@ -132,6 +132,9 @@ def _passes(item: Item, asked: Filters) -> list[bool]:
         asked.min_price is None or (item.price is not None and item.price >= asked.min_price),
         asked.max_price is None or (item.price is not None and item.price <= asked.max_price),
         asked.updated_since is None or (item.updated is not None and item.updated >= asked.updated_since),
+        all(all(_passes(item, one)) for one in asked.all),
+        not asked.any or any(all(_passes(item, one)) for one in asked.any),
+        not any(all(_passes(item, one)) for one in asked.not_),
     ]
 
 
