@@ -218,7 +218,7 @@ def main() -> None:
     queries = scale.queries(asked)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        catalogue = Catalogue(scale)
+        catalogue = Catalogue(scale, drawn=options.copy_only)
         ways: dict[str, Way] = {}
         if options.copy_only:
             ways["resident"] = copy_alone(catalogue, folder / "copy", K)

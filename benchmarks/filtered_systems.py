@@ -20,6 +20,7 @@ from api.plans import Ask
 from kg.conditions import Leaf
 from kg.filters import Filters
 from kg.graph.resolving import select
+from kg.records import entity_key, normalise
 from kg.scale import Scale
 from kg.stores import Stores
 from kg.vectors import generations
@@ -28,7 +29,18 @@ from kg.vectors.expressions import between
 from kg.vectors.resident_files import mapped, write
 from kg.vectors.resident_rows import Mask, Rows
 
-__all__ = ["Catalogue", "Way", "copy_alone", "faiss_hnsw", "numpy_scan", "planned", "raw_milvus", "server_collection"]
+__all__ = [
+    "Catalogue",
+    "CopyAlone",
+    "Way",
+    "as_rows",
+    "copy_alone",
+    "faiss_hnsw",
+    "numpy_scan",
+    "planned",
+    "raw_milvus",
+    "server_collection",
+]
 
 Way = Callable[[NDArray[np.float32], float], list[str]]
 HNSW = {"M": 16, "efConstruction": 128, "efSearch": 256}
@@ -37,22 +49,48 @@ LITTLE = 1000  # rows of one upsert
 
 @dataclass
 class Catalogue:
-    """The listings as plain arrays, in order of their ids; those without a price have none that is below any."""
+    """The listings as plain arrays, in order of their ids; those without a price have none that is below any.
+
+    Attributes:
+        scale: the catalogue.
+        drawn: brands and prices are drawn here, as uneven as there, and not read from its listings: a million of them
+            take minutes to make. For who needs no graph.
+    """
 
     scale: Scale
+    drawn: bool = False
     ids: list[str] = field(default_factory=list)
+    brands: list[str] = field(default_factory=list)
     prices: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
         self.vectors = np.empty((self.scale.listings, self.scale.dim), np.float32)
-        prices: list[float] = []
+        done = 0
+        for shard in range(self.scale.shards):
+            part = self.scale.vectors(shard)
+            self.vectors[done : done + len(part)] = part
+            done += len(part)
+        if self.drawn:
+            self._draw()
+        else:
+            self._read()
+
+    def _draw(self) -> None:
+        size, chance = self.scale.listings, np.random.default_rng(self.scale.seed)
+        known = [key for key in self.scale.edges().keys if key.startswith("brand:")]
+        self.ids = [f"s{number:08}" for number in range(size)]
+        weights = 1 / np.arange(1, len(known) + 1)
+        self.brands = [known[at] for at in chance.choice(len(known), size, p=weights / weights.sum()).tolist()]
+        self.prices = np.exp(chance.normal(3.2, 0.9, size)).round(2)
+
+    def _read(self) -> None:
+        prices, keys = list[float](), dict[str, str]()
         for shard in range(self.scale.shards):
             for product in self.scale.products(shard):
                 self.ids.append(product.id)
+                self.brands.append(keys.setdefault(product.brand, entity_key("brand", normalise(product.brand))))
                 prices.append(np.inf if product.price is None else float(product.price))
-            part = self.scale.vectors(shard)
-            self.vectors[len(self.ids) - len(part) : len(self.ids)] = part
         self.prices = np.array(prices)
 
     def below(self, share: float) -> float:
@@ -90,7 +128,24 @@ def planned(stores: Stores, k: int, forced: VectorPlan | None = None) -> Way:
     return ask
 
 
-class _Alone:
+def as_rows(catalogue: Catalogue) -> Iterator[list[dict[str, object]]]:
+    """Rows as a vector store gives them, with price and brand."""
+    blank = {"categories": (), "entities": (), "seller": "", "updated_at": 0}
+    for start in range(0, len(catalogue.ids), LITTLE):
+        yield [
+            {
+                **blank,
+                "product_id": catalogue.ids[at],
+                "instance_id": f"{catalogue.ids[at]}#txt",
+                "brand": catalogue.brands[at],
+                "price": float(catalogue.prices[at]) if np.isfinite(catalogue.prices[at]) else -1.0,
+                "vector": catalogue.vectors[at],
+            }
+            for at in range(start, min(start + LITTLE, len(catalogue.ids)))
+        ]
+
+
+class CopyAlone:
     """A copy without a generation around it, as `api.plans.resident` asks it."""
 
     def __init__(self, rows: Rows, mask: Mask) -> None:
@@ -105,25 +160,11 @@ class _Alone:
 def copy_alone(catalogue: Catalogue, folder: Path, k: int, dtype: str = "float32") -> Way:
     """The copy beside the process, without any store: mask, scan, final scores."""
 
-    def batches() -> Iterator[list[dict[str, object]]]:
-        blank = {"brand": "", "categories": (), "entities": (), "seller": "", "updated_at": 0}
-        for start in range(0, len(catalogue.ids), LITTLE):
-            yield [
-                {
-                    **blank,
-                    "product_id": catalogue.ids[at],
-                    "instance_id": f"{catalogue.ids[at]}#txt",
-                    "price": float(catalogue.prices[at]) if np.isfinite(catalogue.prices[at]) else -1.0,
-                    "vector": catalogue.vectors[at],
-                }
-                for at in range(start, min(start + LITTLE, len(catalogue.ids)))
-            ]
-
-    write(folder, batches(), catalogue.scale.dim, dtype)
+    write(folder, as_rows(catalogue), catalogue.scale.dim, dtype)
     rows = mapped(folder)
 
     def ask(query: NDArray[np.float32], price: float) -> list[str]:
-        inside = _Alone(rows, rows.mask(Leaf("max_price", price)))
+        inside = CopyAlone(rows, rows.mask(Leaf("max_price", price)))
         [found] = plans.resident(Ask(None, "", (query[None],), k), inside)  # type: ignore[arg-type]
         return [one.product_id for one in found]
 
