@@ -11,6 +11,7 @@ import httpx
 
 from api.batch_models import Batch
 from api.instance_models import InstancesReply, InstancesRequest
+from api.listening import RUN_NAME
 from api.models import Model, SearchReply, SearchRequest
 from api.recommendation_models import RecommendationsReply, RecommendationsRequest
 from kg.errors import BadInput, SkugraphError
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RUN_NAME", "ask_batch", "ask_instances", "ask_recommendations", "ask_search"]
 
-RUN_NAME = "api"  # run/api.json: url, and a key of the owner of the home (mode 0600)
 TIMEOUT_S = 120.0
 
 Reply = TypeVar("Reply", bound=Model)

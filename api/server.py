@@ -17,8 +17,8 @@ import uvicorn
 
 from api.app import create_app
 from api.auth import is_loopback, keys_wanted
-from api.client import RUN_NAME
-from kg.errors import BadInput, JobError, SkugraphError
+from api.listening import RUN_NAME, listen
+from kg.errors import JobError, SkugraphError
 from kg.home import CLIENTS_LOCK, Home, try_lock
 from kg.processes import stop
 from kg.settings import Settings
@@ -51,12 +51,13 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings, *, worker: bool = True) -> Iterator[Served]:
+def serving(settings: Settings, *, worker: bool = True, listener: socket.socket | None = None) -> Iterator[Served]:
     """Embedded stores, a worker and the API, for the time of a `with` block; entered once everything answers.
 
     Args:
         settings: see kg/settings.py.
         worker: also run a worker process.
+        listener: of `listen`; None: it is called here.
 
     Raises:
         BadInput: this home is served already, or the port is taken.
@@ -64,15 +65,14 @@ def serving(settings: Settings, *, worker: bool = True) -> Iterator[Served]:
         JobError: the worker cannot be started.
     """
     home = Home(settings.home).create()
-    if (running := home.read_run(RUN_NAME)) is not None:
-        raise BadInput(f"{settings.home} is served already, at {running['url']} by process {running['pid']}")
+    listener = listener or listen(settings)
     install(settings, "api")
     if not keys_wanted(settings):
         open_to = "this machine only" if is_loopback(settings.api_host) else "EVERYBODY who reaches this address"
         print(f"API keys are off: the API answers {open_to}", file=sys.stderr)
     with ExitStack() as stack:
         stack.callback(_stop_idle_stores, home)
-        listener = stack.enter_context(_listen(settings.api_host, settings.api_port))
+        stack.enter_context(listener)
         stack.enter_context(open_stores(settings))
         supervised = StoresKeeper(settings)
         supervised.start()
@@ -174,20 +174,6 @@ class StoresKeeper(threading.Thread):
     def stop(self) -> None:
         self._stopping.set()
         self.join()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, taken before anything is started: a port in use is known at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        hint = "another port: --port N, or 0 for any free one"
-        raise BadInput(f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}", hint=hint) from error
-    return listener
 
 
 def _stop_idle_stores(home: Home) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from kg.errors import MigrationError, StoreDown
+from kg.errors import MigrationError, SkugraphError, StoreDown
 from kg.graph.driver import Graph, GraphAddress
 from kg.graph.embedded import EmbeddedGraph
 from kg.home import CLIENTS_LOCK, STORES_RUN, Home, locked
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from kg.vectors.client import VectorStore
     from kg.vectors.resident import Resident
 
-__all__ = ["Stores", "open_stores", "revive_stores", "running", "stop_stores"]
+__all__ = ["Stores", "open_stores", "prepare_stores", "revive_stores", "running", "stop_stores"]
 
 PACKAGES = str(Path(__file__).parents[1])  # a source tree that is not installed works too
 START_S = 180.0  # longest start of both servers
@@ -117,6 +118,23 @@ def running(home: Home) -> dict[str, Any] | None:
     """The embedded services by name ("graph", "vectors"): uri, pid, restarts, log; None when no supervisor runs."""
     state = home.read_run(STORES_RUN)
     return None if state is None else state["services"]
+
+
+def prepare_stores(settings: Settings) -> threading.Thread:
+    """Begin to start the embedded stores, for who has other things to do before `open_stores`, which waits for them,
+    and which says why where they do not start."""
+
+    def work() -> None:
+        home = Home(settings.home)
+        with contextlib.suppress(SkugraphError, TimeoutError), locked(home.run / CLIENTS_LOCK, shared=True):
+            if running(home) is None:
+                _start(settings, home)
+
+    thread = threading.Thread(target=work, name="prepare-stores", daemon=True)
+    if settings.graph_uri is None or settings.vectors_uri is None:
+        Home(settings.home).create()
+        thread.start()
+    return thread
 
 
 def revive_stores(settings: Settings) -> bool:

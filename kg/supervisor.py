@@ -65,15 +65,19 @@ class Child:
     crashes: list[float] = field(default_factory=list)  # monotonic seconds
     restarts: int = 0
 
-    def start(self, stopping: threading.Event) -> None:
-        """Start the process and wait until it answers.
+    def spawn(self) -> None:
+        """Start the process."""
+        service = self.service
+        self.process = spawn(service.command(), cwd=self.home.root, log=service.log, on_death=service.stop_signal)
+
+    def wait(self, stopping: threading.Event) -> None:
+        """Wait until the process answers.
 
         Raises:
             StoreDown: it ended, or did not answer within `START_S`.
         """
-        service = self.service
-        self.process = spawn(service.command(), cwd=self.home.root, log=service.log, on_death=service.stop_signal)
-        end = time.monotonic() + START_S
+        assert self.process is not None
+        service, end = self.service, time.monotonic() + START_S
         while not service.answers():
             if self.process.poll() is not None:
                 raise StoreDown(service.name, service.uri, f"it ended while starting: {tail(service.log)}")
@@ -97,7 +101,8 @@ class Child:
                 raise StoreDown(self.name, self.service.uri, f"it ended {CRASHES} times: {tail(self.service.log)}")
             log.error("%s server (pid %d) ended with %d: restarting", self.name, self.pid, self.process.returncode)
             try:
-                self.start(stopping)
+                self.spawn()
+                self.wait(stopping)
             except StoreDown as error:
                 log.error("%s", error)
                 stop(self.process, with_signal=self.service.stop_signal)
@@ -161,8 +166,10 @@ def serve(settings: Settings, home: Home, stopping: threading.Event) -> None:
 
 def supervise(settings: Settings, home: Home, children: list[Child], stopping: threading.Event) -> None:
     """Start the children, then watch them until `stopping` is set or the last user has left."""
+    for child in children:  # all first: they start side by side
+        child.spawn()
     for child in children:
-        child.start(stopping)
+        child.wait(stopping)
     used = time.monotonic()
     publish(home, children)
     while not stopping.wait(TICK_S):

@@ -25,9 +25,14 @@ def up(
 
     Example: `skugraph up --home shop --port 8080`
     """
-    from api.server import serving
+    from api.listening import listen
+    from kg.stores import prepare_stores
 
     settings = open_settings(home, api_host=host, api_port=port)
-    with suppress(KeyboardInterrupt), serving(settings, worker=worker) as served:
-        emit({"ready": served.url}, as_json, lambda: print(f"ready {served.url}", flush=True))
-        served.wait()
+    with suppress(KeyboardInterrupt), listen(settings) as listener:
+        prepare_stores(settings)  # they start while what follows is imported
+        from api.server import serving
+
+        with serving(settings, worker=worker, listener=listener) as served:
+            emit({"ready": served.url}, as_json, lambda: print(f"ready {served.url}", flush=True))
+            served.wait()

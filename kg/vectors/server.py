@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pymilvus import MilvusClient, MilvusException
-
 from kg.errors import BadSetting
 from kg.home import Home
 
@@ -60,6 +58,8 @@ class EmbeddedVectors:
 
     def answers(self) -> bool:
         """Whether a client gets an answer."""
+        from pymilvus import MilvusClient, MilvusException  # takes a second, in which the servers start already
+
         try:
             client = MilvusClient(self.uri, timeout=2)
         except MilvusException:
