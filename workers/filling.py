@@ -14,6 +14,7 @@ from celery.worker import state
 from encoders.protocol import Encoder
 from kg.catalogue.pictures import Pictures
 from kg.feed import changes
+from kg.graph.clock import graph_time
 from kg.graph.cypher.feed import REJECTED, REJECTED_CLEAR
 from kg.graph.cypher.generations import GENERATION_ADVANCE
 from kg.graph.cypher.jobs import JOB_PROGRESS
@@ -157,13 +158,15 @@ class _Progress:
         products = sorted(change.id for change in chunk.changes)
         unreadable = sorted(({"id": one.instance, "error": one.error} for one in rejects), key=lambda row: row["id"])
 
+        beat = graph_time(self.stores.graph)
+
         def advance(tx: Tx) -> Job | None:
             if not tx.run(GENERATION_ADVANCE, id=self.generation.id, before=chunk.before, after=cursor, now=now):
                 return None
             tx.run(REJECTED_CLEAR, ids=products)
             if unreadable:
                 tx.run(REJECTED, rows=unreadable)
-            return parse(tx.run(JOB_PROGRESS, id=self.job.id, cursor=cursor, beat=now, **values)[0]["j"])
+            return parse(tx.run(JOB_PROGRESS, id=self.job.id, cursor=cursor, beat=beat, **values)[0]["j"])
 
         job = self.stores.graph.transaction(advance)
         if job is None:

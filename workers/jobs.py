@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from encoders.graph.config import load_graph_config
 from kg.errors import BadInput, JobError, NotFound
-from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOBS, JOBS_OPEN
+from kg.graph.clock import graph_time
+from kg.graph.cypher.jobs import JOB, JOB_CREATE, JOB_MOVE, JOB_REQUEUE, JOBS, JOBS_OPEN
 from kg.processes import alive
 from kg.stores import Stores
 from workers.app import broker_down, make_app
@@ -73,8 +74,10 @@ class Job:
         total: items found to do when it began, more where the catalogue changed meanwhile.
         rejected: items left out, each a line in the home's log/NAME.rejects.jsonl, NAME being the job's id.
         busy_s: seconds that workers were at it.
+        estimated_s: what `busy_s` was estimated at before it began; 0 where nobody did.
+        tries: how often a worker has taken it up since the last chunk of work, or since it was ordered or resumed.
         worker: host, pid and start time of the one at it.
-        heartbeat: epoch seconds of its last sign of life.
+        heartbeat: epoch seconds of its last sign of life, by the clock of the graph.
     """
 
     id: str
@@ -89,6 +92,8 @@ class Job:
     rejected: int = 0
     cursor: int = 0
     busy_s: float = 0.0
+    estimated_s: float = 0.0
+    tries: int = 0
     worker: str = ""
     heartbeat: float = 0.0
     error: str = ""
@@ -156,7 +161,9 @@ def submit_gnn(stores: Stores, config: str | Path = GNN_CONFIG, *, seed: int = 0
     return submit(stores, "gnn", f"{name}{SEED}{seed}")
 
 
-def submit(stores: Stores, kind: str, target: str, options: dict[str, Any] | None = None) -> Job:
+def submit(
+    stores: Stores, kind: str, target: str, options: dict[str, Any] | None = None, *, estimated_s: float = 0.0
+) -> Job:
     """A job of that kind, or the open one that does the same, taken up again.
 
     Raises:
@@ -173,12 +180,12 @@ def submit(stores: Stores, kind: str, target: str, options: dict[str, Any] | Non
             )
         if job.state == "paused":
             return resume(stores, job.id)
-        if is_orphan(job):
+        if is_orphan(stores, job):
             requeue(stores, job)
         return get_job(stores, job.id)
     name = f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-    values = {"kind": kind, "target": target, "options": asked}
-    [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=now(), beat=time.time())
+    values = {"kind": kind, "target": target, "options": asked, "estimated_s": estimated_s}
+    [row] = stores.graph.write(JOB_CREATE, id=name, values=values, now=now(), beat=graph_time(stores.graph))
     job = parse(row["j"])
     enqueue(stores, job)
     return job
@@ -279,10 +286,13 @@ def wait(
 # how a job moves
 
 
-def move(stores: Stores, job: str, before: Sequence[State], after: State, *, error: str = "") -> Job | None:
-    """Change of state, if the job is in one of the states `before`; None otherwise."""
-    values = {"before": list(before), "after": after, "error": error}
-    rows = stores.graph.write(JOB_MOVE, id=job, now=now(), beat=time.time(), **values)
+def move(
+    stores: Stores, job: str, before: Sequence[State], after: State, *, error: str = "", whole: bool = False
+) -> Job | None:
+    """Change of state, if the job is in one of the states `before`; None otherwise. `whole`: its worker has come to the
+    end of a step."""
+    values = {"before": list(before), "after": after, "error": error, "whole": whole}
+    rows = stores.graph.write(JOB_MOVE, id=job, now=now(), beat=graph_time(stores.graph), **values)
     return parse(rows[0]["j"]) if rows else None
 
 
@@ -297,19 +307,20 @@ def enqueue(stores: Stores, job: Job) -> None:
         app.send_task(job.kind, args=[job.id], retry=False)
 
 
-def is_orphan(job: Job) -> bool:
-    """Whether nobody works on it: its worker ran on this machine and is gone, or nothing was heard for long."""
+def is_orphan(stores: Stores, job: Job) -> bool:
+    """Whether nobody works on it: its worker ran on this machine and is gone, or nothing was heard of it for long."""
     host, _, process = job.worker.partition(" ")
     if job.state == "running" and host == socket.gethostname():
         pid, _, started = process.partition(" ")
         if not alive(int(pid), float(started)):
             return True
-    return time.time() - job.heartbeat > ORPHAN_S
+    return graph_time(stores.graph) - job.heartbeat > ORPHAN_S
 
 
 def requeue(stores: Stores, job: Job) -> None:
     """Send an orphan's message again; it then has time to be taken up before it counts as an orphan once more."""
-    if move(stores, job.id, ["queued", "running"], "queued") is not None:
+    values = {"seen": job.heartbeat, "now": now(), "beat": graph_time(stores.graph)}
+    if stores.graph.write(JOB_REQUEUE, id=job.id, **values):
         enqueue(stores, job)
 
 

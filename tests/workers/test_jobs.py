@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 
 from kg.errors import JobError, NotFound, StoreDown
-from kg.graph.cypher.jobs import JOB_BEAT
 from kg.home import Home
 from kg.stores import Stores
 from tests.tiny_encoder import write_tiny
@@ -113,7 +111,7 @@ def test_wait_gives_up_after_its_time(stores: Stores, tmp_path: Path) -> None:
 def test_rescue_sends_orphans_again(stores: Stores, tmp_path: Path) -> None:
     job = submit(stores, tmp_path)
     assert rescue(stores) == []
-    stores.graph.write(JOB_BEAT, id=job.id, beat=time.time() - ORPHAN_S - 1)  # queued, and nobody came for long
+    note(stores, job.id, heartbeat=job.heartbeat - ORPHAN_S - 1)  # queued, and nobody came for long
     assert [j.id for j in rescue(stores)] == [job.id]
     assert messages(stores) == 2
     assert rescue(stores) == [], "given time to be taken up"

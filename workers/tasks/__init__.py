@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
+from kg.errors import StoreDown
 from kg.stores import Stores
-from workers.jobs import Job, enqueue, get_job, move
-from workers.lease import beating, claim
+from workers.jobs import Job, State, enqueue, move
+from workers.lease import TRIES, beating, claim
 
 __all__ = ["step"]
 
+BROKER_S = 30.0  # a broker that is away is waited for, as the stores are
 log = logging.getLogger(__name__)
 
 
 def step(stores: Stores, job_id: str, work: Callable[[Stores, Job], bool]) -> None:
     """Do one chunk of a job, and send the message for the next if `work` says that there is more.
 
-    A job that was paused, cancelled or finished meanwhile is left alone. What `work` raises is written into the job.
+    A job that was paused, cancelled or finished meanwhile, or that another worker is at, is left alone. Where a store
+    is away for long the job goes back into the queue: workers find it there a minute later. What else `work` raises is
+    written into the job, which has failed.
     """
     job = claim(stores, job_id)
     if job is None:
@@ -25,9 +30,26 @@ def step(stores: Stores, job_id: str, work: Callable[[Stores, Job], bool]) -> No
     try:
         with beating(stores, job_id):
             more = work(stores, job)
-        if more and get_job(stores, job_id).state == "running":
-            enqueue(stores, job)
+        if more and move(stores, job_id, ["running"], "queued", whole=True) is not None:
+            _send(stores, job)
+    except StoreDown as error:
+        after: State = "queued" if job.tries < TRIES else "failed"
+        log.warning("job %s is %s: %s", job_id, after, error)
+        move(stores, job_id, ["running"], after, error=str(error))
     except Exception as error:
         log.exception("job %s", job_id)
         move(stores, job_id, ["running"], "failed", error=str(error) or type(error).__name__)
         raise
+
+
+def _send(stores: Stores, job: Job) -> None:
+    """The message for the next step. Where the broker is away for long it is left to `workers.lease.rescue`."""
+    end = time.monotonic() + BROKER_S
+    while True:
+        try:
+            return enqueue(stores, job)
+        except StoreDown as error:
+            if time.monotonic() > end:
+                log.warning("job %s waits in the queue without a message: %s", job.id, error)
+                return
+        time.sleep(1)

@@ -16,6 +16,7 @@ import encoders
 from encoders.graph.config import load_graph_config
 from kg import entity_vectors
 from kg.errors import BadInput
+from kg.graph.clock import graph_time
 from kg.graph.cypher.jobs import JOB_PROGRESS
 from kg.stores import Stores
 from workers.entity_graph import export
@@ -89,7 +90,7 @@ def gnn_step(stores: Stores, job: Job) -> bool:
     _forget(stores.home.models, folder)
     note(stores, job.id, stage="", total=len(graph.keys), done=0)
     progress = {"done": len(graph.keys), "rejected": 0, "seconds": time.monotonic() - began, "cursor": at}
-    stores.graph.write(JOB_PROGRESS, id=job.id, beat=time.time(), **progress)
+    stores.graph.write(JOB_PROGRESS, id=job.id, beat=graph_time(stores.graph), **progress)
     move(stores, job.id, ["running"], "done")
     return False
 

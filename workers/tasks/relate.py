@@ -6,6 +6,7 @@ import time
 
 from celery import Task, shared_task
 
+from kg.graph.clock import graph_time
 from kg.graph.cypher.jobs import JOB_PROGRESS
 from kg.graph.edges import SOURCES, counts, settle
 from kg.stores import Stores
@@ -43,7 +44,7 @@ def relate_step(stores: Stores, job: Job) -> bool:
         at += whole
         seconds, began = time.monotonic() - began, time.monotonic()
         progress = {"done": 0, "rejected": 0, "seconds": seconds, "cursor": at}
-        [row] = stores.graph.write(JOB_PROGRESS, id=job.id, beat=time.time(), **progress)
+        [row] = stores.graph.write(JOB_PROGRESS, id=job.id, beat=graph_time(stores.graph), **progress)
         if row["j"]["state"] != "running":  # paused or cancelled meanwhile
             return False
         if at < len(SOURCES) and (not whole or time.monotonic() >= until):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "CLOCK",
     "LOCK",
     "LOCK_FREE",
     "LOCK_SCHEMA",
@@ -15,6 +16,9 @@ __all__ = [
 
 # One row: one = 1.
 PING = "RETURN 1 AS one"
+
+# One row: at, the time by the clock of the server, in ms since 1970.
+CLOCK = "RETURN timestamp() AS at"
 
 # The applied chain, oldest first: version, name, checksum.
 MIGRATIONS = """

@@ -1,5 +1,6 @@
 """Statements of the jobs. Where a job may change only from some states, the first SET takes the write lock and the
-state is read after it, so that of two who try only one succeeds."""
+state is read after it, so that of two who try only one succeeds. `$beat` is the time by the graph's own clock
+(`kg.graph.clock`): the hosts of workers need not agree on theirs, and may set them."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ __all__ = [
     "JOB_CREATE",
     "JOB_MOVE",
     "JOB_PROGRESS",
+    "JOB_REQUEUE",
     "JOB_SET",
 ]
 
@@ -41,22 +43,35 @@ SET j += $values, j.state = 'queued', j.total = 0, j.done = 0, j.rejected = 0, j
 RETURN properties(j) AS j
 """
 
-# Moves a job from one of the states $before to $after: j, if it was in one of them.
+# Moves a job from one of the states $before to $after: j, if it was in one of them. One that is paused or over, or
+# whose worker has come to the end of a step ($whole), begins to count its tries anew.
 JOB_MOVE = """
 MATCH (j:Job {id: $id})
 SET j.touched_at = $now
 WITH j WHERE j.state IN $before
-SET j.state = $after, j.heartbeat = $beat, j.error = $error,
+SET j.tries = CASE WHEN j.state IN ['queued', 'running'] AND NOT $whole THEN coalesce(j.tries, 0) ELSE 0 END,
+    j.state = $after, j.heartbeat = $beat, j.error = $error,
     j.finished_at = CASE WHEN $after IN ['done', 'failed', 'cancelled'] THEN $now ELSE null END
 RETURN properties(j) AS j
 """
 
-# A worker takes up a queued or running job: j, if it was one.
+# The worker $worker takes up a job that is queued, or that it was at before, or that the worker $dead was at: j, if it
+# is one. `tries` counts how often that happened since the last chunk of work.
 JOB_CLAIM = """
 MATCH (j:Job {id: $id})
 SET j.touched_at = $now
-WITH j WHERE j.state IN ['queued', 'running']
-SET j.state = 'running', j.worker = $worker, j.heartbeat = $beat, j.started_at = coalesce(j.started_at, $now)
+WITH j WHERE j.state = 'queued' OR (j.state = 'running' AND (j.worker = $worker OR j.worker = $dead))
+SET j.state = 'running', j.worker = $worker, j.heartbeat = $beat,
+    j.started_at = coalesce(j.started_at, $now), j.tries = coalesce(j.tries, 0) + 1, j.error = ''
+RETURN properties(j) AS j
+"""
+
+# Queues a job again whose last sign of life is still $seen: j, if it is. Of two who find it without a worker one does.
+JOB_REQUEUE = """
+MATCH (j:Job {id: $id})
+SET j.touched_at = $now
+WITH j WHERE j.state IN ['queued', 'running'] AND j.heartbeat = $seen
+SET j.state = 'queued', j.heartbeat = $beat
 RETURN properties(j) AS j
 """
 
@@ -70,6 +85,6 @@ JOB_SET = "MATCH (j:Job {id: $id}) SET j += $values RETURN properties(j) AS j"
 JOB_PROGRESS = """
 MATCH (j:Job {id: $id})
 SET j.done = j.done + $done, j.rejected = j.rejected + $rejected, j.busy_s = j.busy_s + $seconds,
-    j.cursor = $cursor, j.heartbeat = $beat
+    j.cursor = $cursor, j.heartbeat = $beat, j.tries = 0
 RETURN properties(j) AS j
 """
