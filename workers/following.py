@@ -28,7 +28,7 @@ def behind(stores: Stores) -> list[Generation]:
     return sorted((one for one in kept if generations.stale(stores, one)), key=lambda one: one.state != "live")
 
 
-def follow_others(stores: Stores, but: str) -> list[Job]:
+def follow_others(stores: Stores, but: str = "") -> list[Job]:
     """A job for each generation that is behind, but for that one. One that cannot be filled keeps nothing else from its
     work: that is logged, and the audit says what it lacks."""
     jobs: list[Job] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from encoders.evaluation import trec
 from kg.errors import BadInput
@@ -73,9 +73,11 @@ def submit_reembed(
     judged: Judged | None = None,
     promote: bool = False,
     by: str = "",
+    estimated_s: float = 0.0,
 ) -> Job:
     """Build the generation of another encoder beside the live one, measure it if there is something to measure with,
     and promote it if that is wanted and its gates let it pass. An open job for the same is taken up again.
+    `estimated_s` is what `workers.estimate` said that it will take; the job keeps it beside what it took.
 
     Raises:
         NotFound: no such folder.
@@ -85,7 +87,7 @@ def submit_reembed(
     """
     folder = checkpoint_folder(stores, encoder_path)
     options = {"judged": asdict(checked(judged)) if judged else None, "promote": promote, "by": by}
-    return submit(stores, "reembed", str(folder), options)
+    return submit(stores, "reembed", str(folder), options, estimated_s=estimated_s)
 
 
 def submit_evaluate(stores: Stores, generation: str, judged: Judged) -> Job:
@@ -136,5 +138,7 @@ def submit_switch(
     """
     if action not in get_args(Switch):
         raise BadInput(f"action = {action!r}: one of {', '.join(get_args(Switch))}", field="action")
-    options = {"by": by, "reason": reason, "force": force}
+    options: dict[str, Any] = {"by": by, "reason": reason, "force": force}
+    if action == "rollback":  # done twice it would go forward again
+        options["leaving"] = generations.live_id(stores)
     return submit(stores, "switch", f"{action} {generation}".strip(), options)

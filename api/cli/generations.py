@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from api.cli.common import HomeOption, JsonOption, emit, open_settings, say, table
-from api.cli.jobs import WaitOption, finish, run_job
+from api.cli.jobs import WaitOption, finish, line, run_job
 
 if TYPE_CHECKING:
     from kg.stores import Stores
@@ -261,10 +261,10 @@ def reembed(
         if dry_run:
             emit({"estimate": found.model_dump(), "job": None}, as_json, lambda: say("nothing was begun"))
             return
-        job = submit_reembed(stores, encoder, judged=judged, promote=promote, by=me())
+        job = submit_reembed(stores, encoder, judged=judged, promote=promote, by=me(), estimated_s=found.seconds)
         if wait:
             job = run_job(stores, job, quiet=as_json)
-        emit({"estimate": found.model_dump(), "job": job.json()}, as_json, lambda: say(f"{job.id}: {job.state}"))
+        emit({"estimate": found.model_dump(), "job": job.json()}, as_json, lambda: say(line(job)))
 
 
 def promote(
@@ -298,15 +298,17 @@ def rollback(reason: ReasonOption = "", home: HomeOption = None, as_json: JsonOp
     from kg.stores import open_stores
     from kg.vectors import generations as chain
     from kg.vectors import switching
+    from workers.following import follow_others
 
     with open_stores(open_settings(home, filled=True)) as stores:
         now = switching.rollback(stores, by=me(), reason=reason)
         stale = chain.stale(stores, now)
+        follow_others(stores)
 
     def page() -> None:
         say(f"{now.id} is live again")
         if stale:
-            say(f"it lacks {stale:,} changes: `skugraph embed` catches up; searches obey the graph meanwhile")
+            say(f"it lacks {stale:,} changes: a job for them is queued; searches obey the graph meanwhile")
 
     emit(now.json() | {"stale": stale}, as_json, page)
 

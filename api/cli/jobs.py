@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kg.stores import Stores
     from workers.jobs import Job
 
-__all__ = ["embed", "finish", "gnn", "jobs", "relate", "run_job"]
+__all__ = ["embed", "finish", "gnn", "jobs", "line", "relate", "run_job"]
 
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its end, or only put it in the queue")]
 
@@ -56,10 +56,11 @@ def finish(stores: Stores, job: Job, *, wait: bool, as_json: bool) -> None:
     """Print the job, at its end if that is waited for."""
     if wait:
         job = run_job(stores, job, quiet=as_json)
-    emit(job.json(), as_json, lambda: say(_line(job)))
+    emit(job.json(), as_json, lambda: say(line(job)))
 
 
-def _line(job: Job) -> str:
+def line(job: Job) -> str:
+    """A job in a line: state, counts, pace, and at its end what it took beside what was estimated."""
     parts = [f"{job.id}: {job.state}", f"{job.done:,} of {job.total:,}"]
     if job.stage and not job.over:
         parts.append(job.stage)
@@ -67,6 +68,8 @@ def _line(job: Job) -> str:
         parts.append(f"{job.rejected:,} rejected")
     if job.rate:
         parts.append(f"{job.rate:.1f}/s")
+    if job.over and job.estimated_s:
+        parts.append(f"{job.busy_s:,.1f} s of work, estimated {job.estimated_s:,.1f} s")
     if job.eta_s and not job.over:
         parts.append(f"{job.eta_s:.0f} s left")
     return ", ".join([*parts, job.error] if job.error else parts)
@@ -106,7 +109,7 @@ def embed(
 
     def page() -> None:
         for job in ended:
-            say(f"{job.target}: {_line(job)}")
+            say(f"{job.target}: {line(job)}")
         if not ended:
             say("every generation knows every change")
 
@@ -131,7 +134,7 @@ def relate(wait: WaitOption = True, home: HomeOption = None, as_json: JsonOption
             job = run_job(stores, job, quiet=as_json)
         edges = counts(stores.graph)
     said = ", ".join(f"{number:,} by {source}" for source, number in edges.items())
-    emit(job.json() | {"edges": edges}, as_json, lambda: say(f"{_line(job)}; edges: {said}"))
+    emit(job.json() | {"edges": edges}, as_json, lambda: say(f"{line(job)}; edges: {said}"))
 
 
 def gnn(
@@ -158,7 +161,7 @@ def gnn(
     with open_stores(open_settings(home, filled=True)) as stores:
         job = submit_gnn(stores, config, seed=seed)
         if not wait:
-            emit(job.json(), as_json, lambda: say(_line(job)))
+            emit(job.json(), as_json, lambda: say(line(job)))
             return
         ended = run_job(stores, job, quiet=as_json)
         found = live(stores)
@@ -166,7 +169,7 @@ def gnn(
         metrics = _graph_metrics(Path(found.encoder_path)) if found and ours else {}
 
     def page() -> None:
-        say(_line(ended))
+        say(line(ended))
         rows = [(name, values.get("auc"), values.get("mrr")) for name, values in metrics.items()]
         table(("edges that were hidden", "AUC", "MRR"), rows)
 
@@ -205,7 +208,7 @@ def jobs(
     with open_stores(open_settings(home, filled=True)) as stores:
         if id is not None:
             job = commands[0](stores, id) if commands else work.get_job(stores, id)
-            emit(job.json(), as_json, lambda: say(_line(job)))
+            emit(job.json(), as_json, lambda: say(line(job)))
             return
         found = work.list_jobs(stores)
     rows: list[tuple[Any, ...]] = [(j.id, j.state, j.done, j.total, round(j.rate, 1), j.error) for j in found]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, BackgroundTasks, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.diff import Diff
@@ -14,7 +15,7 @@ from api.models import QueryText
 from api.needs import Admin, Caller, Read, UseBackend
 from api.routes.jobs import JobReply, checkpoint
 from encoders.evaluation.trec import Query as Asked
-from kg.errors import BadInput
+from kg.errors import BadInput, SkugraphError
 from kg.home import Home
 from kg.stores import Stores
 from kg.vectors import generations as chain
@@ -23,11 +24,13 @@ from kg.vectors.events import Action, events
 from kg.vectors.states import State
 from workers.estimate import Estimate, check_budget
 from workers.estimate import estimate as foresee
+from workers.following import follow_others
 from workers.orders import Judged, Use, checked, submit_evaluate, submit_reembed
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"])
+log = logging.getLogger("skugraph.api")
 
 
 class GenerationReply(BaseModel):
@@ -142,6 +145,14 @@ def _reply(stores: Stores, generation: chain.Generation) -> GenerationReply:
     return GenerationReply.model_validate(values | ({} if live else {"previous": ""}))
 
 
+def _follow(stores: Stores) -> None:
+    """What is live now may lack changes; who asked for the switch need not wait for the orders."""
+    try:
+        follow_others(stores)
+    except SkugraphError as error:
+        log.warning("generations do not follow yet: %s", error)
+
+
 @router.get("", dependencies=[Read])
 def generations(server: UseBackend) -> GenerationList:
     """Every generation, oldest first."""
@@ -163,7 +174,7 @@ def reembed(body: ReembedRequest, server: UseBackend, caller: Caller) -> Reembed
     check_budget(found, seconds=seconds, bytes=body.max_bytes or settings.reembed_max_bytes)
     if body.dry_run:
         return ReembedReply(estimate=found, job=None)
-    job = submit_reembed(stores, folder, judged=judged, promote=body.promote, by=caller)
+    job = submit_reembed(stores, folder, judged=judged, promote=body.promote, by=caller, estimated_s=found.seconds)
     return ReembedReply(estimate=found, job=JobReply.model_validate(job.json()))
 
 
@@ -184,10 +195,11 @@ def trail(server: UseBackend, generation: str = "", limit: Annotated[int, Query(
 
 
 @router.post(":rollback", dependencies=[Admin])
-def rollback(server: UseBackend, caller: Caller, body: Reason | None = None) -> GenerationReply:
+def rollback(server: UseBackend, caller: Caller, later: BackgroundTasks, body: Reason | None = None) -> GenerationReply:
     """Let searches use the generation that was live before the present one."""
     now = switching.rollback(server.stores, by=caller, **(body or Reason()).model_dump())
     server.warm()
+    later.add_task(_follow, server.stores)
     return _reply(server.stores, now)
 
 
@@ -205,10 +217,13 @@ def evaluate(id: str, body: Measure, server: UseBackend) -> JobReply:
 
 
 @router.post("/{id}:promote", dependencies=[Admin])
-def promote(id: str, server: UseBackend, caller: Caller, body: Switch | None = None) -> GenerationReply:
+def promote(
+    id: str, server: UseBackend, caller: Caller, later: BackgroundTasks, body: Switch | None = None
+) -> GenerationReply:
     """Let searches use this generation from now on; refused below its gates."""
     promoted = switching.promote(server.stores, id, by=caller, **(body or Switch()).model_dump())
     server.warm()
+    later.add_task(_follow, server.stores)
     return _reply(server.stores, promoted)
 
 

@@ -45,6 +45,9 @@ class JobReply(BaseModel):
     rejected: int = Field(description="Items left out, such as broken pictures")
     rate: float = Field(description="Items a second")
     eta_s: float | None
+    busy_s: float = Field(description="Seconds that workers were at it")
+    estimated_s: float = Field(description="What these were estimated at before it began; 0 where nobody did")
+    tries: int = Field(description="How often a worker has taken it up since the last chunk of work")
     error: str
     created_at: str
     started_at: str

@@ -2,26 +2,33 @@
 
 The alias in the vector store is the truth. It is flipped first, in one atomic step, and the graph notes it after; a
 process that dies between the two leaves the graph behind, and `settle` (at the start of the API and of every worker, in
-each of these commands and in the audit) makes it follow. One lock in the graph keeps them apart, so that of two
-promotions at once the second finds that another generation is live than it was to replace, and is refused.
+each of these commands and in the audit) makes it follow, by what was written down before the flip. One lock in the
+graph keeps them apart, so that of two promotions at once the second finds that another generation is live than it was
+to replace, and is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kg.errors import BadInput, GateClosed, JobError
+from kg.errors import BadInput, GateClosed, JobError, NotFound
 from kg.gates import Gates, load_gates, standing
-from kg.graph.cypher.generations import GENERATION_JOBS, GENERATION_LIVE
+from kg.graph.cypher.generations import (
+    GENERATION_COMING,
+    GENERATION_COMING_SET,
+    GENERATION_JOBS,
+    GENERATION_LIVE,
+)
 from kg.graph.driver import Tx
 from kg.graph.locks import Held, held
 from kg.stores import Stores
 from kg.vectors.events import Event, note
-from kg.vectors.generations import Generation, alias, collection, get, listing, live, live_id, noted, stale
+from kg.vectors.generations import Generation, alias, collection, get, live_id, noted, stale
 from kg.vectors.states import check, move
 
 __all__ = ["missing_collections", "promote", "restore", "retire", "rollback", "settle"]
@@ -57,8 +64,8 @@ def promote(
     before = live_id(stores) if replacing is None else replacing
     if force:
         _reasoned("force", reason)
-    with _alone(stores) as lock:
-        chosen, old = get(stores, generation), live(stores)
+    with _alone(stores) as (lock, known):
+        chosen, old = _known(known, generation), _live(known)
         if chosen.state == "live":
             return chosen
         if (old.id if old else "") != before:
@@ -85,18 +92,31 @@ def promote(
         return _flip(stores, lock, chosen, event, previous=old.id if old else "")
 
 
-def rollback(stores: Stores, *, by: str = "", reason: str = "") -> Generation:
+def rollback(stores: Stores, *, by: str = "", reason: str = "", leaving: str = "") -> Generation:
     """Let searches use the generation that was live before the present one; once, then there is nothing to go back to.
 
+    Args:
+        stores: both.
+        by: who wants it, for the audit trail.
+        reason: why.
+        leaving: the generation that is live in the eyes of who asks; where it was left already, nothing happens. Empty
+            for the one that is live now.
+
     Raises:
-        JobError: none was live before; it is gone; or it lacks changes that cannot be caught up with, because its
-            checkpoint is gone or they are more than `rollback_max_stale`.
+        JobError: none was live before; it is gone; it lacks changes that cannot be caught up with, because its
+            checkpoint is gone or they are more than `rollback_max_stale`; or another than `leaving` is live.
     """
-    with _alone(stores) as lock:
-        now = live(stores)
+    with _alone(stores) as (lock, known):
+        now = _live(known)
+        if leaving and now is not None and now.id != leaving:
+            if leaving in known and known[leaving].previous == now.id:
+                return now
+            raise JobError(
+                f"generation {leaving} was to be left, but {now.id} is live by now: another change came first",
+                hint="`skugraph generations` shows what there is",
+            )
         if now is None or not now.previous:
             raise JobError("there is no generation to roll back to", hint="`skugraph promote ID` names one")
-        known = {one.id: one for one in listing(stores)}
         old = known.get(now.previous)
         if old is None or old.state == "retired":
             state = "unknown" if old is None else old.state
@@ -129,8 +149,8 @@ def retire(stores: Stores, generation: str, *, by: str = "", reason: str = "", f
     """
     if force:
         _reasoned("force", reason)
-    with _alone(stores) as lock:
-        chosen, now = get(stores, generation), live(stores)
+    with _alone(stores) as (lock, known):
+        chosen, now = _known(known, generation), _live(known)
         if chosen.state == "live":
             raise BadInput(f"generation {chosen.id} is live: it cannot be retired", hint="promote another first")
         guarded = now is not None and now.previous == chosen.id
@@ -164,10 +184,10 @@ def retire(stores: Stores, generation: str, *, by: str = "", reason: str = "", f
 
 def settle(stores: Stores) -> bool:
     """Let the graph follow the alias, where a crash came between the two; whether it had to."""
-    if not _unsettled(stores):
+    if not _unsettled(live_id(stores), noted(stores)):
         return False
-    with _alone(stores, settled=False):
-        return _settle(stores)
+    with held(stores.graph, LOCK):
+        return _settle(stores, live_id(stores), noted(stores))
 
 
 def restore(stores: Stores, generation: str) -> bool:
@@ -189,38 +209,50 @@ def missing_collections(stores: Stores, generation: Generation) -> list[str]:
 
 
 @contextmanager
-def _alone(stores: Stores, *, settled: bool = True) -> Iterator[Held]:
+def _alone(stores: Stores) -> Iterator[tuple[Held, dict[str, Generation]]]:
+    """The lock, and every generation by id, the graph being made to follow the alias before."""
     with held(stores.graph, LOCK) as lock:
-        if settled:
-            _settle(stores)
-        yield lock
+        now, found = live_id(stores), noted(stores)
+        if _settle(stores, now, found):
+            found = noted(stores)
+        # Where the alias is lost nothing is live, whatever the graph says.
+        lost = {one.id: replace(one, state="shadow") for one in found if one.state == "live" and one.id != now}
+        yield lock, {one.id: lost.get(one.id, one) for one in found}
 
 
-def _unsettled(stores: Stores) -> Generation | None:
-    """The generation that the alias points at, if the graph does not say that it is the one that is live."""
-    now = live_id(stores)
-    found = {one.id: one for one in noted(stores)} if now else {}
-    if now not in found or [one.id for one in found.values() if one.state == "live"] == [now]:
-        return None
-    return found[now]
+def _known(known: Mapping[str, Generation], generation: str) -> Generation:
+    if generation not in known:
+        raise NotFound(f"no generation {generation!r}", hint="`skugraph generations` lists them")
+    return known[generation]
 
 
-def _settle(stores: Stores) -> bool:
-    now = _unsettled(stores)
-    if now is None:
+def _live(known: Mapping[str, Generation]) -> Generation | None:
+    return next((one for one in known.values() if one.state == "live"), None)
+
+
+def _unsettled(now: str, found: Sequence[Generation]) -> bool:
+    """Whether the alias points at a generation of which the graph does not say that it, and it alone, is live."""
+    known = {one.id for one in found}
+    return now in known and [one.id for one in found if one.state == "live"] != [now]
+
+
+def _settle(stores: Stores, now: str, found: Sequence[Generation]) -> bool:
+    if not _unsettled(now, found):
         return False
-    old = next((one.id for one in noted(stores) if one.state == "live"), "")
-    reason = f"the alias points at {now.id}; the graph had {old or 'none'}"
-    _note_live(stores, now.id, Event("repair", now.id, old, "skugraph", reason), previous=old)
+    old = next((one.id for one in found if one.state == "live"), "")
+    coming = stores.graph.read(GENERATION_COMING, id=now)[0]["coming"]
+    reason = f"the alias points at {now}; the graph had {old or 'none'}"
+    _note_live(stores, now, Event("repair", now, old, "skugraph", reason), previous=old if coming is None else coming)
     return True
 
 
 def _flip(stores: Stores, lock: Held, chosen: Generation, event: Event, *, previous: str) -> Generation:
-    lock.check()
     prefix = stores.vectors.prefix
+    stores.graph.write(GENERATION_COMING_SET, id=chosen.id, previous=previous)
+    lock.check()
     stores.vectors.point_alias(alias(prefix), collection(prefix, chosen.id, chosen.kinds[0]))
     _note_live(stores, chosen.id, event, previous=previous)
-    return get(stores, chosen.id)
+    return replace(chosen, state="live", previous=previous, live_since=event.at)
 
 
 def _note_live(stores: Stores, generation: str, event: Event, *, previous: str) -> None:

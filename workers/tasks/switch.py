@@ -6,6 +6,7 @@ from celery import Task, shared_task
 
 from kg.stores import Stores
 from kg.vectors import switching
+from workers.following import follow_others
 from workers.jobs import Job, move
 from workers.lease import note
 from workers.tasks import step
@@ -20,7 +21,8 @@ def switch(self: Task, job: str) -> None:
 
 
 def switch_step(stores: Stores, job: Job) -> bool:
-    """One of the commands of `kg.vectors.switching`, with the guards that it has.
+    """One of the commands of `kg.vectors.switching`, with the guards that it has. Done again after its worker died, it
+    does nothing twice. Generations that lack changes follow.
 
     Raises:
         What the command raises.
@@ -28,11 +30,13 @@ def switch_step(stores: Stores, job: Job) -> bool:
     action, _, generation = job.target.partition(" ")
     asked = {name: job.asked.get(name, "") for name in ("by", "reason")}
     if action == "rollback":
-        found = switching.rollback(stores, **asked)
+        found = switching.rollback(stores, leaving=job.asked.get("leaving", ""), **asked)
     elif action == "promote":
         found = switching.promote(stores, generation, force=bool(job.asked.get("force")), **asked)
     else:
         found = switching.retire(stores, generation, force=bool(job.asked.get("force")), **asked)
     note(stores, job.id, generation=found.id, total=1, done=1)
     move(stores, job.id, ["running"], "done")
+    if action != "retire":
+        follow_others(stores)
     return False

@@ -9,6 +9,8 @@ __all__ = [
     "GENERATION",
     "GENERATIONS",
     "GENERATION_ADVANCE",
+    "GENERATION_COMING",
+    "GENERATION_COMING_SET",
     "GENERATION_EVALUATED",
     "GENERATION_GROUPS",
     "GENERATION_JOBS",
@@ -62,12 +64,20 @@ SET g.state = 'building', g.cursor = 0, g.previous = '', g.evaluation = '', g.ed
 RETURN g.state AS state
 """
 
+# What $id is about to be promoted or rolled back to in the place of ('' for a rollback, after which there is no way
+# back): set before the alias is flipped, so that who finds the flip without its note knows which it was.
+GENERATION_COMING_SET = "MATCH (g:Generation {id: $id}) SET g.coming = $previous"
+
+# One row: coming, null where nothing was begun.
+GENERATION_COMING = "MATCH (g:Generation {id: $id}) RETURN g.coming AS coming"
+
 # Writes down that $id is live since $now, in the place of $previous, and no other is; nothing returned. (What decides
 # is the alias in the vector store.)
 GENERATION_LIVE = """
 MATCH (g:Generation) WHERE g.id = $id OR g.state = 'live'
 SET g.previous = CASE WHEN g.id = $id THEN $previous ELSE g.previous END,
     g.live_since = CASE WHEN g.id = $id THEN $now ELSE g.live_since END,
+    g.coming = null,
     g.state = CASE WHEN g.id = $id THEN 'live' ELSE 'shadow' END
 """
 
