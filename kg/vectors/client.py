@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymilvus import CollectionSchema, DataType, MilvusClient, MilvusException
 
-from kg.errors import BadInput, BadVector, NotFound
+from kg.errors import BadInput, BadVector, NotFound, StoreDown
 from kg.vectors.connection import Connection
 from kg.vectors.expressions import and_, isin, not_
 from kg.vectors.schema import ARRAY_CAPACITY, FIELDS, VECTOR, complete
@@ -26,9 +26,12 @@ __all__ = ["Fetched", "VectorHit", "VectorStore"]
 CREATE_TRIES = 10
 WRITE_ROWS = 1000  # rows of one upsert request
 ID_CHUNK = 2000  # ids in one filter of a fetch or delete
+READ_ROWS = 10_000  # most rows of one reply: a product may have dozens, and a server's messages have a limit
+READ_BYTES = 16 << 20  # and most bytes of vectors
 FLUSH_ROWS = 1000  # from this many rows at once Lite flushes by itself
 BOUND_S = 10.0  # a server's bounded reads are no older than this
 MAX_K = 16_384  # the servers' own bound
+FLOAT_BYTES = 4
 STRING_BYTES = 4  # Milvus counts bytes, the schema characters
 
 
@@ -104,7 +107,12 @@ class VectorStore:
                     index_params=self.connection.index(),
                     consistency_level="Bounded",
                 )
-            except MilvusException:  # another worker may be at it: on Lite half-made collections are in the way, unseen
+            except MilvusException as error:
+                # Another worker may be at it: on Lite half-made collections are in the way, unseen.
+                if not left and "File exists" in str(error):
+                    why = f"what a kill or a full disk has left of the collection {collection} is in the way"
+                    hint = "stop the embedded stores and start them again (`skugraph up`): that clears it away"
+                    raise StoreDown("vectors", self.address, why, hint=hint) from error
                 if not left:
                     raise
                 time.sleep(0.2)
@@ -233,15 +241,7 @@ class VectorStore:
 
     def fetch(self, collection: str, product_ids: Iterable[str]) -> Fetched:
         """Stored vectors of these products, by instance id; products without any are simply not there."""
-        rows: list[dict[str, Any]] = []
-        for chunk in _chunks(sorted(set(product_ids)), ID_CHUNK):
-            rows += self.connection.loaded(
-                "query",
-                collection,
-                filter=isin("product_id", chunk),
-                output_fields=["instance_id", "product_id", VECTOR],
-                consistency_level="Strong",
-            )
+        rows = self.rows(collection, product_ids, (VECTOR,))
         return _fetched(sorted(rows, key=lambda row: row["instance_id"]), self.dim(collection))
 
     def fetch_all(self, collection: str, where: str = "", *, batch: int = 2000) -> Iterator[Fetched]:
@@ -265,15 +265,19 @@ class VectorStore:
 
     def rows(self, collection: str, product_ids: Iterable[str], fields: Sequence[str]) -> list[dict[str, Any]]:
         """`instance_id`, `product_id` and these fields of the rows of products, everything written so far included."""
+        wanted = ["instance_id", "product_id", *fields]
+        most = min(READ_ROWS, READ_BYTES // (FLOAT_BYTES * self.dim(collection))) if VECTOR in fields else READ_ROWS
         found: list[dict[str, Any]] = []
         for chunk in _chunks(sorted(set(product_ids)), ID_CHUNK):
-            found += self.connection.loaded(
-                "query",
-                collection,
-                filter=isin("product_id", chunk),
-                output_fields=["instance_id", "product_id", *fields],
-                consistency_level="Strong",
+            where = isin("product_id", chunk)
+            some = self.connection.loaded(
+                "query", collection, filter=where, output_fields=wanted, consistency_level="Strong", limit=most
             )
+            if len(some) < most:
+                found += some
+                continue
+            for batch in self.scan(collection, wanted, where, batch=most):  # there may be more: page by page
+                found += batch
         return found
 
     def delete_rows(self, collection: str, instance_ids: Iterable[str]) -> None:

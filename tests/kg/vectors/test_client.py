@@ -209,3 +209,21 @@ def test_lite_killed_with_torn_index_files_comes_back_whole(tmp_path: Path) -> N
         assert store.count("x_g1_image") == 1200
     finally:
         server.kill()
+
+
+def test_rows_of_products_come_page_by_page_where_there_are_many(
+    filled: tuple[VectorStore, str, NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, name, _ = filled
+    products = [f"p{n:04d}" for n in range(150)]
+    whole = store.fetch(name, products)
+    assert len(whole.instance_ids) == 300
+    for most in (7, 100, 299, 300, 301):  # rows of one reply
+        monkeypatch.setattr("kg.vectors.client.READ_ROWS", most)
+        found = store.rows(name, products, ("price",))
+        assert sorted(row["instance_id"] for row in found) == whole.instance_ids, most
+        assert {row["price"] for row in found if row["product_id"] == "p0007"} == {7.0}
+    monkeypatch.setattr("kg.vectors.client.READ_BYTES", 4 * DIM * 11)  # eleven vectors
+    paged = store.fetch(name, products)
+    assert paged.instance_ids == whole.instance_ids
+    np.testing.assert_array_equal(paged.vectors, whole.vectors)
