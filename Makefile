@@ -7,7 +7,7 @@ ARGS   ?=
 # Tests wait for processes more than they compute. One file's tests stay together: they share its stores.
 PARALLEL ?= -n 3 --dist loadfile
 
-.PHONY: demo test test-servers check bench lock clean help
+.PHONY: demo test test-servers check bench soak lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## what can be made
@@ -36,6 +36,15 @@ check: $(READY)  ## format, lint, types
 
 bench: $(READY)  ## every benchmark, quickly; figures to build/bench
 	$(BIN)/python -m benchmarks --quick --out build/bench $(ARGS)
+
+# ROUNDS of KILLS each, a catalogue of SIZE products; the same SEED kills the same processes in the same order.
+ROUNDS ?= 3
+KILLS  ?= 50
+SEED   ?= 0
+SIZE   ?= 4000
+
+soak: $(READY)  ## kill -9 at random under search load; report to build/soak.json (ROUNDS, KILLS, SEED, SIZE)
+	$(BIN)/python -m benchmarks.faults --rounds $(ROUNDS) --kills $(KILLS) --seed $(SEED) --size $(SIZE) --out build/soak.json $(ARGS)
 
 lock: $(READY)  ## the lock files of docker/ anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<1"
