@@ -38,6 +38,7 @@ from kg.vectors.client import Fetched
 from kg.vectors.generations import Generation
 from kg.vectors.resident_files import FIELDS, gathered, mapped, scanned_bytes, write
 from kg.vectors.resident_rows import Mask, Rows
+from kg.vectors.schema import VECTOR
 
 __all__ = ["Inside", "Resident", "View"]
 
@@ -251,9 +252,10 @@ class Resident:
         for collection, copy in overlay.copy.rows.items():
             mine: dict[str, list[Mapping[str, Any]]] = {}
             for row in self.stores.vectors.rows(collection, settled, FIELDS[2:]):
-                mine.setdefault(row["product_id"], []).append(row)
-            kept = {id: had for id, had in overlay.found.get(collection, {}).items() if id not in settled}
-            found[collection] = {**kept, **mine}
+                kept = {**row, VECTOR: np.asarray(row[VECTOR], np.float32)}  # a list takes eight times the room
+                mine.setdefault(row["product_id"], []).append(kept)
+            before = {id: had for id, had in overlay.found.get(collection, {}).items() if id not in settled}
+            found[collection] = {**before, **mine}
             rows[collection] = gathered(
                 (row for had in found[collection].values() for row in had), copy.vectors.shape[1]
             )
