@@ -12,7 +12,7 @@ from kg.graph.selection import Selection
 
 __all__ = ["Link", "fields", "links"]
 
-Link = Mapping[str, Any]  # relation, weight, key, text, path: as kg.graph.cypher.hits.CARDS returns them
+Link = Mapping[str, Any]  # relation, weight, key, text, path: as kg.graph.cypher.hits.LISTINGS returns them
 WORDS = {"brands": "brand", "categories": "category", "entities": "entity", "near": "entity"}
 RELATIONS = {"brands": ("MADE_BY",), "categories": ("IN_CATEGORY",)}
 NAMES = 3  # of what a hit is not, that are told
@@ -22,7 +22,7 @@ def links(card: Mapping[str, Any], own: Sequence[Link], selection: Selection) ->
     """Reasons and path of what the filters ask of the product's entities.
 
     Args:
-        card: one row of CARDS.
+        card: one row of LISTINGS.
         own: its links.
         selection: what the filters mean in the graph; where any of several conditions would do, those count that the
             product passes.

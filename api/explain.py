@@ -43,7 +43,7 @@ def explained(
     """Reason in words, and the graph path from the product outwards.
 
     Args:
-        card: one row of CARDS.
+        card: one row of LISTINGS.
         scores: of the hit, by list.
         selection: what the filters mean in the graph.
         text: what was asked.

@@ -11,7 +11,7 @@ from api.around import Around
 from api.explain import explained
 from api.fusion import Fused
 from api.models import Hit, Match, Offer, ProductCard
-from kg.graph.cypher.hits import CARDS, OFFERS, PICTURES
+from kg.graph.cypher.hits import LISTINGS
 from kg.graph.driver import Graph
 from kg.graph.selection import Selection
 from kg.regions import split_region
@@ -45,11 +45,14 @@ class Listings:
 
 def listings(graph: Graph, ids: Sequence[str]) -> Listings:
     """Read once, whatever number of lists the products stand in."""
-    wanted = list(dict.fromkeys(ids))
+    rows = graph.read(LISTINGS, ids=list(dict.fromkeys(ids))) if ids else []
     return Listings(
-        {row["id"]: row for row in graph.read(CARDS, ids=wanted)},
-        _grouped(graph.read(PICTURES, ids=wanted), "product_id"),
-        _grouped(graph.read(OFFERS, ids=wanted), "id"),
+        {row["id"]: row for row in rows},
+        {row["id"]: _there(row["pictures"], "instance_id") for row in rows},
+        {
+            row["id"]: list({one["product_id"]: one for one in _there(row["offers"], "product_id")}.values())
+            for row in rows
+        },
     )
 
 
@@ -97,11 +100,9 @@ def hits(
     return made
 
 
-def _grouped(rows: Sequence[Row], key: str) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row[key], []).append(row)
-    return groups
+def _there(maps: Sequence[Row], key: str) -> list[Row]:
+    """Without the one that stands for none."""
+    return [row for row in maps if row[key] is not None]
 
 
 def _number(row: Row) -> tuple[int, str]:

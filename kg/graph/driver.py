@@ -18,7 +18,9 @@ from neo4j.exceptions import (
     ClientError,
     ConfigurationError,
     ConstraintError,
+    DriverError,
     IncompleteCommit,
+    Neo4jError,
     ServiceUnavailable,
     SessionExpired,
 )
@@ -112,9 +114,23 @@ class Graph:
     def read(self, cypher: str, /, **params: Any) -> list[Row]:
         """All rows of a query that changes nothing.
 
+        It is sent by itself first: one round trip where a managed transaction takes three, and a search reads several
+        times. Only what may be tried again goes through one of these.
+
         Raises:
             StoreDown: the server does not answer, also not after `HEAL_S` seconds.
         """
+        query = neo4j.Query(cast(LiteralString, cypher), timeout=self.timeout_s)
+        try:
+            with (
+                self._span("r", cypher),
+                self._driver.session(database=self.at.database, default_access_mode=neo4j.READ_ACCESS) as session,
+            ):
+                return [dict(record) for record in session.run(query, params)]
+        except (DriverError, Neo4jError) as error:
+            if not error.is_retryable():
+                with down(self.at):
+                    raise
         return self._managed(lambda tx: tx.run(cypher, **params), "r", cypher)
 
     def write(self, cypher: str, /, **params: Any) -> list[Row]:
@@ -176,9 +192,7 @@ class Graph:
         def unit(transaction: neo4j.ManagedTransaction) -> T:
             return work(Tx(transaction))
 
-        what = {"r": "graph read", "w": "graph write"}[mode]
-        text = {"db.query.text": cypher.strip()} if cypher else {}  # values are parameters, so it gives nothing away
-        with span(what, **{"db.system.name": self.engine, **text}), down(self.at):
+        with self._span(mode, cypher), down(self.at):
             for left in reversed(range(TRIES)):
                 try:
                     with self._driver.session(database=self.at.database) as session:
@@ -188,6 +202,11 @@ class Graph:
                         raise
                     time.sleep(random.uniform(0.01, 0.1) * (TRIES - left))
         raise AssertionError("unreachable")
+
+    def _span(self, mode: str, cypher: str) -> contextlib.AbstractContextManager[None]:
+        what = {"r": "graph read", "w": "graph write"}[mode]
+        text = {"db.query.text": cypher.strip()} if cypher else {}  # values are parameters, so it gives nothing away
+        return span(what, **{"db.system.name": self.engine, **text})
 
 
 @contextlib.contextmanager
