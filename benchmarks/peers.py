@@ -45,6 +45,7 @@ SHARES = (0.001, 0.01, 0.1, 0.5)
 K = 10
 SCRIPT = Path(__file__).with_name("peers_asked.py")
 RECALL = 0.99
+START_S = 600.0  # of Neo4j, which compiles its launcher first, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,11 @@ def neo4j(home: Path, folder: Path) -> Iterator[dict[str, Any]]:
     from tests.neo4j_server import Neo4jServer  # only where a server is to be started
 
     folder.mkdir()
-    with Neo4jServer(home, folder) as server:
+    server = Neo4jServer(home, folder).start(timeout_s=START_S)
+    try:
         yield {"graph_uri": server.uri, "graph_user": server.user, "graph_password": SecretStr(server.password)}
+    finally:
+        server.stop()
 
 
 def measure(options: argparse.Namespace, folder: Path) -> tuple[World, list[Measured]]:

@@ -23,7 +23,8 @@ _TAILS = ("", "l", "m", "n", "r", "s", "x")
 
 def made_up(number: int) -> str:
     """The name of that number: two to four syllables, another one for every number."""
-    syllables, rest = [], number
+    syllables: list[str] = []
+    rest = number
     while len(syllables) < 2 or rest:
         rest, place = divmod(rest, len(_HEADS) * len(_VOWELS))
         syllables.append(_HEADS[place % len(_HEADS)] + _VOWELS[place // len(_HEADS)])
