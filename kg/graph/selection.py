@@ -16,7 +16,8 @@ from kg.graph.driver import Graph
 
 __all__ = ["Reach", "Selection", "count", "facet", "ids", "linked", "members", "page", "stream_ids", "words"]
 
-
+# Fields of the filters whose conditions bear another name.
+FIELDS = {"brands": "brand", "categories": "category", "entities": "entity", "sellers": "seller", "pattern": "cypher"}
 Start = tuple[str, Sequence[str]]  # where the graph begins to look: a START of the Cypher, and its parameter
 
 
@@ -47,7 +48,7 @@ class Selection:
     def tree(self) -> Condition:
         """All that is asked, folded (`kg.conditions.folded`)."""
         flat = (
-            Leaf(name, value, place=name, reach=self.reach if name == "near" else {})
+            Leaf(name, value, place=FIELDS.get(name, name), reach=self.reach if name == "near" else {})
             for name, value in self.asked.items()
         )
         return folded(All((*flat, *self.more)))

@@ -25,7 +25,7 @@ def test_a_picture_is_bytes_or_base64(written: str | bytes) -> None:
 
 def test_json_and_back() -> None:
     request = SearchRequest.model_validate(
-        {"text": "x", "image": BYTES, "box": [0, 1, 2, 3], "filters": {"brand": "b"}}
+        {"text": "x", "image": BYTES, "box": [0, 1, 2, 3], "filters": {"brand": "b", "not": {"seller": "s"}}}
     )
     assert SearchRequest.model_validate_json(request.model_dump_json()) == request
     assert SearchRequest.model_validate(request.model_dump(mode="json")) == request
@@ -39,7 +39,10 @@ def test_json_and_back() -> None:
         ({"filters": {"brand": []}}, "nothing is asked for"),
         ({"text": "x", "k": 0}, "k: Input should be greater than or equal to 1"),
         ({"text": "x", "top": 5}, "top: Extra inputs are not permitted. known: text, entities, image"),
-        ({"text": "x", "plan": "browse"}, "plan: Input should be 'attribute', 'exact', 'ids' or 'overfetch'"),
+        (
+            {"text": "x", "plan": "browse"},
+            "plan: Input should be 'attribute', 'exact', 'ids', 'overfetch' or 'resident'",
+        ),
         ({"image": "%%"}, "image: is not base64"),
         ({"image": b"x", "image_url": "http://x"}, "image or image_url, not both"),
         ({"text": "x", "box": [0, 0, 1, 1]}, "box needs image or image_url"),

@@ -12,7 +12,7 @@ from api.models import SearchReply, SearchRequest
 from api.search import Searcher
 from encoders import load
 from kg.catalogue.pictures import Pictures
-from kg.errors import BadInput, BadPicture, EncoderMismatch, NotFound, TooLarge
+from kg.errors import BadFilter, BadInput, BadPicture, EncoderMismatch, NotFound, TooLarge
 from kg.feed import changes
 from kg.stores import Stores
 from kg.vectors import generations, switching
@@ -183,6 +183,18 @@ def test_near_walks_the_entity_graph(shop: Path, search: Callable[..., SearchRep
         ("colour:beeswax", "SIMILAR_TO", "colour:honey", 0.7),
         ("colour:honey", "SIMILAR_TO", "colour:amber", 0.82),
     ]
+
+
+def test_a_tree_of_filters_says_what_admitted_each(shop: Path, search: Callable[..., SearchReply]) -> None:
+    tree = {"any": [{"near": "honey", "hops": 0}, {"not": {"max_price": 20}}], "not": {"entity": "amber"}}
+    for reply in (search(text="candle", filters=tree), search(filters=tree)):
+        said = {hit.product.id: hit.reason for hit in reply.hits}
+        assert said["p1"].startswith("not entity amber; entity 'honey'")
+        assert "price" not in said["p1"], "15.00 is not what admitted it"
+        assert "price 25.00" in said["p2"]
+        assert "p0" not in said
+    with pytest.raises(BadFilter, match=r"unknown filter 'any\.0\.not\.brnd'"):
+        search(text="candle", filters={"any": [{"not": {"brnd": "x"}}]})
 
 
 def test_without_a_question_the_selection_is_listed(shop: Path, search: Callable[..., SearchReply]) -> None:

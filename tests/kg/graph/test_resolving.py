@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from kg.conditions import NOTHING, All, AnyOf, Leaf, Not, leaves
 from kg.errors import BadFilter, BadQuery, TooLarge
 from kg.filters import Filters
+from kg.graph.cypher import filters as cypher
 from kg.graph.driver import Graph
 from kg.graph.resolving import select
 from kg.graph.selection import Selection, ids, members
@@ -133,3 +135,79 @@ def test_a_bad_pattern_is_refused(shop: Graph, pattern: str, error: type[Excepti
     with pytest.raises(error, match=message):
         resolved(shop, cypher=pattern)
     assert shop.read("MATCH (p:Product) WHERE p.price = 0 RETURN p") == []
+
+
+BRAND, SCENT, NEAR = Leaf("brands", ["brand:aurora"]), Leaf("entities", ["scent:aurora"]), Leaf("near", ["a:1", "a:2"])
+
+
+def test_filters_within_filters_become_a_tree_of_leaves_that_know_their_place(shop: Graph) -> None:
+    asked = {
+        "brand": "Aurora",
+        "any": [{"entity": "scent:aurora"}, {"not": {"near": "a:1", "min_weight": 0.8}}],
+        "not": [{"max_price": 5, "seller": "x"}, {"min_price": 7}],
+    }
+    selection = resolved(shop, **asked)
+    assert selection.asked == {"brands": ["brand:aurora"]}
+    cheap, dear = All((Leaf("sellers", ["x"]), Leaf("max_price", 5.0))), Leaf("min_price", 7.0)
+    assert selection.tree == All((BRAND, AnyOf((SCENT, Not(NEAR))), Not(AnyOf((cheap, dear)))))
+    found = {leaf.place: leaf for leaf in leaves(selection.tree)}
+    assert list(found) == [
+        "brand", "any.0.entity", "any.1.not.near", "not.0.seller", "not.0.max_price", "not.1.min_price"
+    ]  # fmt: skip
+    assert found["any.1.not.near"].reach["a:2"].via == "a:1"
+    assert selection.texts["scent:aurora"] == "Aurora"
+
+
+def test_a_name_that_nothing_bears_admits_all_where_it_is_not_wanted(shop: Graph) -> None:
+    selection = resolved(shop, **{"not": {"brand": "nobody"}})
+    assert selection.everything
+    assert selection.notes == ("no brand 'nobody' in the graph",)
+    assert len(ids(shop, selection)) == 10
+    assert resolved(shop, any=[{"brand": "nobody"}, {"seller": "x", "entity": "nobody"}]).tree == NOTHING
+    assert resolved(shop, any=[{"brand": "nobody"}, {"brand": "Aurora"}]).tree == BRAND
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "values"),
+    [
+        ({"not": {"brand": "Aurora"}}, cypher.START_ALL, ()),
+        ({"any": [{"brand": "Aurora"}, {"max_price": 5}]}, cypher.START_ALL, ()),
+        ({"any": [{"brand": "Aurora"}, {"seller": "x"}]}, cypher.START_ALL, ()),
+        ({"any": [{"brand": "Aurora"}, {"not": {"near": "a:1"}}]}, cypher.START_ALL, ()),
+        ({"any": [{"brand": "Aurora"}, {"entity": "size:5"}]}, cypher.START_ENTITIES, ("brand:aurora", "size:5")),
+        ({"all": [{"near": "a:1"}, {"brand": "Aurora"}]}, cypher.START_ENTITIES, ("brand:aurora",)),
+        ({"any": [{"near": "a:1", "brand": "Aurora"}, {"entity": "5"}]}, cypher.START_ENTITIES,
+         ("brand:aurora", "size:5")),
+        ({"seller": "y", "any": [{"seller": "x"}]}, cypher.START_SELLERS, ("y",)),
+        ({"any": [{"seller": "x"}, {"seller": ["y", "x"]}]}, cypher.START_SELLERS, ("x", "y")),
+        ({"seller": "x", "not": {"not": {"brand": "Aurora"}}}, cypher.START_ENTITIES, ("brand:aurora",)),
+    ],
+)  # fmt: skip
+def test_the_graph_begins_where_every_product_must_be(
+    shop: Graph, asked: dict[str, object], start: str, values: tuple[str, ...]
+) -> None:
+    selection = resolved(shop, **asked)
+    assert (selection.start, selection.start_values) == (start, values)
+
+
+def test_patterns_within_a_tree(shop: Graph) -> None:
+    low, high = ("MATCH (p:Product) WHERE p.id < 'p3' RETURN p.id", "MATCH (p:Product) WHERE p.id > 'p1' RETURN p.id")
+    both = resolved(shop, any=[{"cypher": low}, {"cypher": "UNWIND ['p7'] AS id RETURN id"}])
+    assert ids(shop, both) == ["p0", "p1", "p2", "p7"]
+    assert (both.start, both.start_values) == (cypher.START_IDS, ("p0", "p1", "p2", "p7"))
+    assert ids(shop, resolved(shop, cypher=low, **{"not": {"cypher": high}})) == ["p0", "p1"]
+    assert ids(shop, resolved(shop, **{"not": {"cypher": high}})) == ["p0", "p1"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "message"),
+    [
+        ("RETURN 'p1x' AS id", BadFilter, "filter any.1.not.cypher returns 'p1x', which is no product id"),
+        ("MATCH (p:Product) DELETE p", BadQuery, "filter any.1.not.cypher: "),
+        ("MATCH (p:Product) RETURN p.id", TooLarge, "filter any.1.not.cypher returns more than 9 rows"),
+    ],
+)
+def test_a_bad_pattern_is_refused_by_its_place(shop: Graph, pattern: str, error: type[BadFilter], message: str) -> None:
+    with pytest.raises(error, match=message) as refusal:
+        resolved(shop, max_ids=9, any=[{"max_price": 1}, {"not": {"cypher": pattern}}])
+    assert refusal.value.detail["field"] == "any.1.not.cypher"
