@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from statistics import median
 
@@ -94,8 +95,7 @@ def _graph(stores: Stores, ids: list[str]) -> dict[str, float]:
     if len(ids) > FEW:
         some = _ms(lambda: _drained(islice(graph_side.stream_ids(graph, Selection()), len(ids))))
         found["graph_id_us"] = 1000 * (some - read) / len(ids)
-        slow, quick = (_ms(lambda n=n: graph_side.members(graph, Selection(), ids[:n])) for n in (len(ids), FEW))  # type: ignore[misc]
-        found["member_us"] = 1000 * (slow - quick) / (len(ids) - FEW)
+        _, found["member_us"] = _line(lambda part: graph_side.members(graph, Selection(), part), ids)
     return found
 
 
@@ -111,18 +111,12 @@ def _vectors(
     if before.search_row_us == 0:  # a server: there is no cost of a row, and a search is a request
         found["request_ms"] = search
     if len(ids) > FEW:
-        slow, quick = (
-            _ms(lambda n=n: vectors.search(collection, query, 100, isin("product_id", ids[:n])))
-            for n in (len(ids), FEW)
-        )  # type: ignore[misc]
-        found["search_id_us"] = 1000 * (slow - quick) / (len(ids) - FEW)
-        scored = {
-            n: _ms(lambda n=n: exact(Ask(vectors, collection, (query,), 100), ids[:n]))  # type: ignore[misc]
-            for n in (FEW, len(ids))
-        }
-        found["fetched_us"] = 1000 * (scored[len(ids)] - scored[FEW]) / (len(ids) - FEW)
+        _, found["search_id_us"] = _line(
+            lambda part: vectors.search(collection, query, 100, isin("product_id", part)), ids
+        )
+        least, found["fetched_us"] = _line(lambda part: exact(Ask(vectors, collection, (query,), 100), part), ids)
         if rows >= LEAST_ROWS and before.fetch_row_us:
-            found["fetch_row_us"] = 1000 * (scored[FEW] - request) / rows
+            found["fetch_row_us"] = 1000 * (least - request) / rows
     return found
 
 
@@ -141,7 +135,7 @@ def _arrays(dim: int) -> dict[str, float]:
     query, mask = [vectors[:1]], numbers.random(ARRAY_ROWS) < 0.2
     tiny = np.zeros(ARRAY_ROWS, bool)
     tiny[:: ARRAY_ROWS // 100] = True
-    whole, some, few = (_ms(lambda m=m: rows.nearest(query, m, 100)) for m in (None, mask, tiny))  # type: ignore[misc]
+    whole, some, few = (_ms(partial(rows.nearest, query, chosen, 100)) for chosen in (None, mask, tiny))
     masked = _ms(lambda: mask & (rows.price < 1))
     unit = 1000 * DIM / dim
     return {
@@ -149,6 +143,12 @@ def _arrays(dim: int) -> dict[str, float]:
         "gather_us": unit * (some - few) / int(mask.sum()),
         "mask_us": 1000 * masked / ARRAY_ROWS,
     }
+
+
+def _line(work: Callable[[list[str]], object], ids: list[str]) -> tuple[float, float]:
+    """ms of the work for few ids, and what each id more takes, in µs."""
+    few, many = _ms(partial(work, ids[:FEW])), _ms(partial(work, ids))
+    return few, 1000 * (many - few) / (len(ids) - FEW)
 
 
 def _drained(items: Iterable[object]) -> int:
