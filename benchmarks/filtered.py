@@ -207,6 +207,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="of one cell")
     parser.add_argument("--quick", action="store_true", help="3,000 listings, few questions")
     parser.add_argument("--copy-only", action="store_true", help="without stores")
+    parser.add_argument("--half", action="store_true", help="with --copy-only: also scanned as float16")
     parser.add_argument("--no-faiss", action="store_true", help="leave out faiss, whose index takes minutes to build")
     parser.add_argument("--milvus", default=os.environ.get("SKUGRAPH_TEST_MILVUS_URI", ""), help="URI of a server")
     parser.add_argument("--home", type=Path, help="keep the loaded stores there, and take them from there")
@@ -222,7 +223,8 @@ def main() -> None:
         ways: dict[str, Way] = {}
         if options.copy_only:
             ways["resident"] = copy_alone(catalogue, folder / "copy", K)
-            ways["resident, float16"] = copy_alone(catalogue, folder / "half", K, "float16")
+            if options.half:
+                ways["resident, float16"] = copy_alone(catalogue, folder / "half", K, "float16")
         else:
             home = Home(options.home or folder / "home")
             stack.callback(stop_stores, home)

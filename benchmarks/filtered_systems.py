@@ -100,7 +100,7 @@ class Catalogue:
 
     def nearest(self, query: NDArray[np.float32], price: float, k: int) -> list[str]:
         """The truth."""
-        scores = (self.vectors.astype(np.float32) @ query).astype(np.float64)
+        scores = (self.vectors @ query).astype(np.float64)
         scores[self.prices > price] = -np.inf
         few = np.argpartition(-scores, min(len(scores) - 1, 2 * k))[: 2 * k + 1]
         exact = [
