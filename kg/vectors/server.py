@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import signal
 import sys
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class EmbeddedVectors:
         return self.home.log / "vectors.log"
 
     def command(self) -> list[str]:
-        """The command line.
+        """The command line. What a kill or a full disk has left half-made is cleared away: it would be in the way.
 
         Raises:
             BadSetting: the server's package is not installed.
@@ -52,6 +53,11 @@ class EmbeddedVectors:
                 "the embedded vector store is not installed",
                 hint='pip install "skugraph[embedded]", or set vectors_uri',
             )
+        for folder in (self.home.vectors / "data" / "collections").glob("*"):
+            if (
+                folder.is_dir() and not (folder / "schema.json").exists()
+            ):  # no collection to the server, yet not nothing
+                shutil.rmtree(folder, ignore_errors=True)
         # The host is always named: the default would listen on every interface, and it takes any token.
         arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.home.vectors / "data")]
         return [sys.executable, "-m", "milvus_lite", "server", *arguments]
