@@ -17,13 +17,13 @@ from api import plans
 from api.models import VectorPlan
 from api.planner import choose, run
 from api.plans import Ask
+from api.search import Searcher
 from kg.conditions import Leaf
 from kg.filters import Filters
 from kg.graph.resolving import select
 from kg.records import entity_key, normalise
 from kg.scale import Scale
 from kg.stores import Stores
-from kg.vectors import generations
 from kg.vectors.client import Fetched, VectorStore
 from kg.vectors.expressions import between
 from kg.vectors.resident_files import mapped, write
@@ -113,13 +113,13 @@ class Catalogue:
 
 def planned(stores: Stores, k: int, forced: VectorPlan | None = None) -> Way:
     """Ours, from filters to ids: select, look which generation is live, plan, search."""
+    searcher = Searcher(stores, lambda path: None)  # type: ignore[arg-type, return-value]  # nothing is encoded
 
     def ask(query: NDArray[np.float32], price: float) -> list[str]:
         settings = stores.settings
         selection = select(stores.graph, Filters(max_price=price), max_ids=settings.ids_max, timeout_s=60)
-        generation = generations.live(stores)
+        generation, stale = searcher.live()
         assert generation is not None
-        stale = generations.stale(stores, generation)
         plan = choose(stores, selection, stale, forced=forced, generation=generation, k=k)
         [collection] = generation.collections(stores.vectors.prefix).values()
         [found] = run(stores, plan, selection, Ask(stores.vectors, collection, (query[None],), k))
