@@ -61,7 +61,8 @@ class Encodings:
     """Vectors of what was asked before, the longest unused forgotten first; threads share it.
 
     Who asks for what another thread is encoding waits for that; what a call asks for beside it is encoded together, one
-    forward pass for each kind.
+    forward pass for each kind. Texts of several calls, too: those that come while a pass is running wait for its end
+    and share the next one, so that nobody waits where nobody else asks.
 
     Args:
         max_bytes: room for the vectors; 0 keeps none.
@@ -73,6 +74,8 @@ class Encodings:
         self.size = 0  # bytes in use
         self._kept: OrderedDict[str, Vector] = OrderedDict()
         self._flying: dict[str, Future[Outcome]] = {}
+        self._queued: dict[str, dict[str, Wish]] = {}  # fingerprint → texts for the next pass
+        self._turn = threading.Lock()
         self._lock = threading.Lock()
 
     def get(self, encoder: Encoder, wishes: Sequence[Wish]) -> list[Outcome]:
@@ -93,10 +96,23 @@ class Encodings:
                     self._flying[key] = waiting[key] = Future()
                     mine[key], how = wish, "encoded"
                 ENCODE_WISHES.labels(wish.part, how).inc()
-        if mine:  # before anything is waited for: two calls never wait for each other
-            self._make(encoder, mine)
+        texts = {key: wish for key, wish in mine.items() if wish.part == "text"}
+        if len(texts) < len(mine):  # before anything is waited for: two calls never wait for each other
+            self._make(encoder, {key: wish for key, wish in mine.items() if key not in texts})
+        if texts:
+            self._make_in_turn(encoder, texts)
         found |= {key: future.result() for key, future in waiting.items()}
         return [found[key] for key in keys]
+
+    def _make_in_turn(self, encoder: Encoder, wishes: Mapping[str, Wish]) -> None:
+        """One pass after the other, each with all that has come by then; another call may take these along."""
+        with self._lock:
+            self._queued.setdefault(encoder.fingerprint, {}).update(wishes)
+        with self._turn:
+            with self._lock:
+                waiting = self._queued.pop(encoder.fingerprint, {})
+            if waiting:
+                self._make(encoder, waiting)
 
     def _make(self, encoder: Encoder, wishes: Mapping[str, Wish]) -> None:
         try:

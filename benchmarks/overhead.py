@@ -162,6 +162,8 @@ class Plain:
         live = generations.live(stores)
         assert live is not None
         self.collections = list(live.collections(stores.vectors.prefix).values())
+        for name in self.collections:
+            self.vectors.load_collection(name)
         self.encoder = Hashed()
         self.below: dict[str, list[str]] = {}
 
