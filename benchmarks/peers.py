@@ -203,7 +203,7 @@ def table(world: World, found: Sequence[Measured]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "who": one.who, "kept": one.share, "plan": one.plan, "questions": len(ms),
-                "qps": round(1000 / ms.mean(), 2), "p50_ms": round(float(np.percentile(ms, 50)), 2),
+                "qps": round(1000 / float(ms.mean()), 2), "p50_ms": round(float(np.percentile(ms, 50)), 2),
                 "p95_ms": round(float(np.percentile(ms, 95)), 2), "recall": round(recall, 4),
                 "returned": round(returned, 4),
             }
