@@ -73,6 +73,9 @@ def arranged(
     buried: list[Fused] = []
     out = 0
     touched: dict[str, Rule] = {}
+    lifts = any(
+        rule.action == "pin" and rule.filters is not None for rule in ruling.rules
+    )  # from anywhere in the lists
     groups = _Groups(stores.graph, request.group == "offers")
     for part in _windows([*lead, *(item for item in fused if item.product_id not in set(named))], max(100, 2 * wanted)):
         touched |= ruling.touching([item.product_id for item in part])
@@ -85,10 +88,10 @@ def arranged(
                 buried.append(item)
             elif groups.fresh(item.product_id):
                 (pinned if rule else rest).append(item)
-        if len(pinned) + len(rest) >= wanted:
+        if len(pinned) + len(rest) >= wanted and not lifts:
             break
     pinned = _in_order(pinned, ruling, touched)[:k]
-    rest = _diverse(stores, rest, request, generation, k - len(pinned))
+    rest = _diverse(stores, rest[:wanted], request, generation, k - len(pinned))
     best = [*pinned, *rest]
     short = len(best) < k
     best += [item for item in buried if groups.fresh(item.product_id)][: k - len(best)]

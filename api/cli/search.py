@@ -48,6 +48,13 @@ BatchOption = Annotated[
     typer.Option("--batch", metavar="FILE", help="Searches, one JSON document or text in quotes a line; alone"),
 ]
 
+DiversityOption = Annotated[
+    float | None, typer.Option("--diversity", help="0 to 1: the less hits look like those above them (default 0)")
+]
+GroupOption = Annotated[
+    str | None, typer.Option("--group", metavar="offers", help="One listing, the best, of each very same product")
+]
+
 
 def search(
     text: Annotated[str, typer.Argument(help="What it says")] = "",
@@ -68,6 +75,8 @@ def search(
     filter: FilterOption = None,
     k: Annotated[int, typer.Option("-k", help="Products wanted")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Also say how each was found")] = False,
+    diversity: DiversityOption = None,
+    group: GroupOption = None,
     batch: BatchOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -104,6 +113,7 @@ def search(
         "explain": explain,
         "filters": filters_of(filters, filter),
     }
+    fields |= given({"diversity": diversity, "group": group})
     if known:
         fields["entities"] = [_entity(one) for one in known]
     if graph is not None:

@@ -218,3 +218,13 @@ def test_who_may_only_read_makes_no_rules(embedded: Stores, tmp_path: Path) -> N
         assert client.get("/v1/rules").status_code == 200
         assert client.post("/v1/rules", json={"action": "pin", "products": ["x"]}).status_code == 403
         assert client.delete("/v1/rules/x").status_code == 403
+
+
+def test_filters_pin_what_stands_far_down_the_list(world: World, stores: Stores, search: Search) -> None:
+    like = asked(world)
+    ranking = ids(search(like=like, k=80))
+    price = {item.id: item.price for item in world.items}
+    far = next(id for id in reversed(ranking) if price[id])
+    rules.add(stores.graph, "pin", filters=Filters(min_price=price[far], max_price=price[far]))
+    same = [id for id in ranking if price[id] == price[far]]
+    assert ids(search(like=like, k=20)) == [*same, *(id for id in ranking if id not in same)][:20]

@@ -19,6 +19,10 @@ def test_a_rule_is_made_kept_and_taken_away(stores: Stores, tmp_path: Path) -> N
     assert (made["expires_at"], made["query"]) == ("2100-01-01T00:00:00+00:00", "amber")
     first = answer("search", "amber", "-k", "2", settings=settings)["hits"][0]
     assert (first["product"]["id"], first["rule"]) == ("p4", made["id"])
+    every = answer("search", "amber candle", "-k", "6", "--group", "offers", "--diversity", "0.3", settings=settings)
+    assert every["returned"] == len({hit["product"]["id"] for hit in every["hits"]})
+    refused = skugraph("search", "amber", "--group", "brand", settings=settings)
+    assert (refused.returncode, "group" in refused.stderr) == (2, True)
     page = skugraph("rules", "list", settings=settings)
     assert made["id"] in page.stdout
     assert "2100-01-01T00:00" in page.stdout
