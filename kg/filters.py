@@ -26,14 +26,26 @@ from pydantic import (
 
 from kg.errors import BadFilter
 
-__all__ = ["JOINS", "MAX_DEPTH", "MAX_HOPS", "MAX_NESTED", "MAX_PATTERNS", "MAX_VALUES", "Filters", "place_of"]
+__all__ = [
+    "JOINS",
+    "MAX_ASKED",
+    "MAX_DEPTH",
+    "MAX_HOPS",
+    "MAX_NESTED",
+    "MAX_PATTERNS",
+    "MAX_VALUES",
+    "Filters",
+    "place_of",
+]
 
 MAX_HOPS = 4
 MAX_VALUES = 100  # of one field
+MAX_ASKED = 500  # values of all fields of a tree: each may be looked up among all entities
 MAX_DEPTH = 6  # of filters within filters
 MAX_NESTED = 32  # filters within filters, all together
 MAX_PATTERNS = 4  # `cypher` of one tree: each runs by itself, up to the time limit
 JOINS = ("all", "any", "not")  # fields that hold filters
+LISTS = ("brand", "category", "entity", "near", "seller")  # fields of several values
 
 Value = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000)]
 
@@ -72,18 +84,22 @@ def place_of(above: str, join: str, at: int, of: int) -> str:
 
 def _bounded(data: object) -> None:
     """Refuse a tree that is too deep or too large before any of it is parsed."""
-    level, nested, patterns = [("", data)], 0, 0
+    level, nested, patterns, asked = [("", data)], 0, 0, 0
     for depth in range(MAX_DEPTH + 2):
         if depth > MAX_DEPTH and level:
             place = level[0][0]
             raise BadFilter(f"filter {place}: filters nest at most {MAX_DEPTH} levels deep", field=place)
         patterns += sum(_field(node, "cypher") is not None for _, node in level)
+        values = [_field(node, name) for _, node in level for name in LISTS]
+        asked += sum(len(value) for value in values if isinstance(value, (list, tuple)))
         level = [inner for place, node in level for inner in _within(place, node)]
         nested += len(level)
         if nested > MAX_NESTED:
             place = level[0][0].split(".")[0]
             message = f"filters hold more than {MAX_NESTED} filters within `all`, `any` and `not`"
             raise BadFilter(message, field=place)
+    if nested and asked > MAX_ASKED:
+        raise BadFilter(f"filters hold {asked} values in all, at most {MAX_ASKED}")
     if patterns > MAX_PATTERNS:
         raise BadFilter(f"filters hold {patterns} `cypher` patterns, at most {MAX_PATTERNS}", field="cypher")
 

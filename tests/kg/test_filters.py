@@ -85,16 +85,19 @@ def nested(depth: int) -> dict[str, object]:
         (nested(100_000), f"nest at most {MAX_DEPTH} levels", ".".join(["not"] * (MAX_DEPTH + 1))),
         ({"any": [{"brand": "x"}] * (MAX_NESTED + 1)}, f"more than {MAX_NESTED} filters within", "any"),
         ({"any": [{"cypher": "RETURN 1"}] * MAX_PATTERNS, "cypher": "RETURN 1"}, "hold 5 `cypher` patterns", "cypher"),
+        ({"any": [{"seller": ["x"] * 100}] * 6}, "hold 600 values in all, at most 500", None),
         ({"any": [{"brand": "\ud800"}]}, "any.0.brand.0 = '\\ud800': ", "any.0.brand.0"),
         ({"not": {"max_price": float("nan")}}, "filter not.max_price = nan", "not.max_price"),
         ({"not": {"min_price": 1e13}}, "filter not.min_price = 1", "not.min_price"),
     ],
 )
-def test_every_refusal_within_a_tree_names_its_place(fields: dict[str, object], message: str, place: str) -> None:
+def test_every_refusal_within_a_tree_names_its_place(
+    fields: dict[str, object], message: str, place: str | None
+) -> None:
     with pytest.raises(BadFilter) as refusal:
         Filters.model_validate(fields)
     assert message in str(refusal.value)
-    assert refusal.value.detail["field"] == place
+    assert refusal.value.detail.get("field") == place
 
 
 def test_a_tree_is_bounded_however_it_is_put_together() -> None:
