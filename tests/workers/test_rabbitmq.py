@@ -70,7 +70,7 @@ def test_a_job_over_rabbitmq(here: Stores, tmp_path: Path) -> None:
         assert [seen["pid"] for seen in workers_alive(here.settings)] == [worker.pid]
         job = wait(here, submit_embed(here, write_tiny(tmp_path / "tiny")).id, timeout_s=240)
         assert (job.state, job.done) == ("done", PRODUCTS)
-        assert waiting(here) == 0
+        until(lambda: waiting(here) == 0)
     finally:
         stop(worker)
 
