@@ -44,7 +44,7 @@ class Neo4jServer:
         self.uri = f"bolt://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 90) -> Neo4jServer:
+    def start(self, timeout_s: float = 240) -> Neo4jServer:
         configuration, log = self.data / "neo4j.conf", self.data / "server.log"
         configuration.write_text(CONFIGURATION.format(port=self.port))
         opens = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED]
