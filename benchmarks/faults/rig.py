@@ -9,6 +9,7 @@ harness ─┬─ `skugraph up`: API ── worker
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -31,8 +32,9 @@ from workers.process import environment
 
 __all__ = ["Down", "Keeper", "Rig", "redis_keeper"]
 
+log = logging.getLogger("skugraph.faults")
 WATCH_S = 0.1
-READY_S = 180.0
+READY_S = 600.0  # also on a machine that has much else to do
 
 Start = Callable[[], "subprocess.Popen[bytes]"]
 
@@ -53,7 +55,11 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         while not self._stopping.is_set():
-            self.process = self._start()
+            try:
+                self.process = self._start()
+            except (OSError, RuntimeError) as error:  # it did not come up in time: the next may
+                log.warning("%s: %s", self.name, error)
+                continue
             self.starts += 1
             self._first.set()
             while self.process.poll() is None and not self._stopping.wait(WATCH_S):

@@ -4,6 +4,7 @@ generation is built. Nothing may be lost, doubled or mixed. `make soak` is the l
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,13 @@ from tests.conftest import ENGINES
 from tests.neo4j_server import Neo4jServer
 
 PRODUCTS, KILLS = 160, 5
+START_S = 300.0  # of one Neo4j on a busy machine
+
+
+def started(server: Neo4jServer) -> subprocess.Popen[bytes]:
+    process = server.start(START_S).process
+    assert process is not None
+    return process
 
 
 @pytest.fixture(params=ENGINES)
@@ -32,11 +40,12 @@ def soak(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Soak]:
             pytest.skip("a Neo4j server that may be killed: set SKUGRAPH_TEST_NEO4J_HOME")
         (tmp_path / "neo4j").mkdir()
         server = Neo4jServer(Path(folder), tmp_path / "neo4j")
-        with server:  # the first start makes the password and the schema
-            values |= {"graph_uri": server.uri, "graph_user": server.user, "graph_password": SecretStr(server.password)}
-            with open_stores(load_settings(**values), checked=False) as stores:
-                migrate(stores.graph)
-        servers["graph"] = Keeper("graph", lambda: server.start().process)
+        server.start(START_S)  # the first start makes the password and the schema
+        values |= {"graph_uri": server.uri, "graph_user": server.user, "graph_password": SecretStr(server.password)}
+        with open_stores(load_settings(**values), checked=False) as stores:
+            migrate(stores.graph)
+        server.stop()
+        servers["graph"] = Keeper("graph", lambda: started(server))
     with Rig(load_settings(**values), servers=servers) as rig:
         yield open_soak(rig, tmp_path, products=PRODUCTS, questions=12)
 

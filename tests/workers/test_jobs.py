@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from api.cli.jobs import line
 from kg.errors import JobError, NotFound, StoreDown
 from kg.home import Home
 from kg.stores import Stores
@@ -25,6 +26,7 @@ from workers.jobs import (
     wait,
 )
 from workers.lease import claim, note, rescue
+from workers.orders import submit_reembed
 from workers.process import workers_alive
 
 
@@ -138,3 +140,12 @@ def test_a_broker_that_is_not_there_is_named(stores: Stores, tmp_path: Path) -> 
     assert "s3cret" not in str(caught.value)
     with pytest.raises(StoreDown, match="broker store at"):
         workers_alive(away)
+
+
+def test_a_job_keeps_its_estimate_beside_what_it_took(stores: Stores, tmp_path: Path) -> None:
+    job = submit_reembed(stores, write_tiny(tmp_path / "tiny"), estimated_s=12.5)
+    assert (job.estimated_s, job.json()["estimated_s"]) == (12.5, 12.5)
+    assert "estimated" not in line(job), "how long it takes is known at its end"
+    note(stores, job.id, done=30, total=30, busy_s=10.0)
+    assert "10.0 s of work, estimated 12.5 s" in line(move(stores, job.id, ["queued"], "done") or job)
+    assert "estimated" not in line(note(stores, submit(stores, tmp_path).id, state="done", busy_s=1.0))

@@ -12,7 +12,7 @@ import pytest
 
 from kg.errors import BadInput, GateClosed, JobError, NotFound, SkugraphError
 from kg.gates import load_gates
-from kg.graph.cypher.generations import GENERATION_EVALUATED
+from kg.graph.cypher.generations import GENERATION_COMING, GENERATION_COMING_SET, GENERATION_EVALUATED
 from kg.stores import Stores
 from kg.vectors import generations, switching
 from kg.vectors.events import events
@@ -89,6 +89,34 @@ def test_rollback_goes_one_step_back_and_no_farther(stores: Stores) -> None:
         switching.rollback(stores)
     assert [(e.action, e.generation, e.other) for e in events(stores)][:1] == [("rollback", second, third)]
     assert switching.promote(stores, third).previous == second, "and forward again"
+
+
+def test_a_rollback_that_is_ordered_twice_is_done_once(stores: Stores) -> None:
+    first, second, third = (shadow(stores, name) for name in (FIRST, SECOND, THIRD))
+    for name in (first, second):
+        switching.promote(stores, name)
+    for _ in range(2):
+        assert switching.rollback(stores, leaving=second).id == first
+        assert generations.live_id(stores) == first
+    assert [event.action for event in events(stores)].count("rollback") == 1
+    switching.promote(stores, third)
+    with pytest.raises(JobError, match=f"{second} was to be left, but {third} is live by now"):
+        switching.rollback(stores, leaving=second)
+    assert generations.live_id(stores) == third
+
+
+@pytest.mark.parametrize(("coming", "previous"), [(None, "the one before"), ("", ""), ("gother", "gother")])
+def test_a_flip_without_its_note_is_what_was_written_down_before(
+    stores: Stores, coming: str | None, previous: str
+) -> None:
+    first, second = shadow(stores, FIRST), shadow(stores, SECOND)
+    switching.promote(stores, first)
+    if coming is not None:
+        stores.graph.write(GENERATION_COMING_SET, id=second, previous=coming)
+    stores.vectors.point_alias("skugraph_live", f"skugraph_{second}_image")
+    assert switching.settle(stores)
+    assert generations.get(stores, second).previous == previous.replace("the one before", first)
+    assert stores.graph.read(GENERATION_COMING, id=second) == [{"coming": None}], "it is settled, and counts no more"
 
 
 def test_rollback_to_what_is_gone_or_far_behind_is_refused(stores: Stores, tmp_path: Path) -> None:
