@@ -158,6 +158,9 @@ def figures(found: Sequence[Cell], size: int, ours: str) -> list[Figure]:
                 best.p50 if best else None,
             )
         )
+        for store in ("Milvus Lite", "Milvus server"):
+            if (store, share) in by and (best is None or best.way != store):
+                made.append(Figure(f"{name}: p50 (baseline: {store})", mine.p50, "ms", by[store, share].p50))
         if best and best.way in HERE:  # what others do on the machine meanwhile says little in this
             title = f"{name}: processor time (baseline: {best.way})"
             made.append(Figure(title, mine.cpu, "ms", best.cpu))
