@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +15,7 @@ from encoders.evaluation.metrics import first_ranks
 from encoders.evaluation.protocols import cross_modal, rank_figures
 from encoders.protocol import Entities, entity_encoder, takes_entities
 
-__all__ = ["BESIDE_TEXTS", "described", "described_figures", "described_items", "half"]
+__all__ = ["BESIDE_TEXTS", "described", "described_figures", "described_items", "half", "rebranded"]
 
 BESIDE_TEXTS = (
     "given to encoders that take them, beside the text: brand, each level of the category, and the attributes of the "
@@ -48,7 +50,8 @@ def described_figures(
     """Figures of protocol 1 beside the main ones.
 
     `half/…`: half of each item's entities are given; `none/…`: titles alone; `cold/…`: queries of unseen brands against
-    everything, all entities given; `cold/hidden/…`: the same, less the brands.
+    everything, all entities given; `cold/hidden/…`: the same, less the brands. `unseen/…`: every brand has a name that
+    training has never met, in the text and in the entities; `unbranded/…`: brands are said nowhere.
 
     Args:
         encoder: any; one that takes no entities has only `cold/…`.
@@ -62,8 +65,16 @@ def described_figures(
     if not takes_entities(encoder):
         return found
     reader, texts = entity_encoder(encoder), [item.text for item in items]
-    for name, given in (("half", [half(item) for item in items]), ("none", None)):
-        figures = cross_modal(seen @ reader.encode_texts(texts, given).T, relevant)
+    asked: dict[str, tuple[Sequence[str], Sequence[Entities] | None]] = {
+        "half": (texts, [half(item) for item in items]),
+        "none": (texts, None),
+    }
+    if any(kind == "brand" for item in items for kind, _ in item.entities):
+        for name, drop in (("unseen", False), ("unbranded", True)):
+            others = [rebranded(item, drop=drop) for item in items]
+            asked[name] = [text for text, _ in others], [given for _, given in others]
+    for name, (said, given) in asked.items():
+        figures = cross_modal(seen @ reader.encode_texts(said, given).T, relevant)
         found |= {f"{name}/{metric}": value for metric, value in figures.items()}
     if cold.any():
         hidden = [tuple(one for one in item.entities if one[0] != "brand") for item in items]
@@ -76,6 +87,26 @@ def half(item: TrainItem) -> Entities:
     """Half of an item's entities, rounded up, drawn by its id: the same on every run."""
     order = np.random.default_rng(list(item.id.encode())).permutation(len(item.entities))
     return [item.entities[place] for place in sorted(order[: (len(order) + 1) // 2])]
+
+
+def rebranded(item: TrainItem, *, drop: bool) -> tuple[str, Entities]:
+    """Text and entities of an item whose brands have other names, each always the same, or (`drop`) are left away."""
+    text, entities = item.text, []
+    for kind, value in item.entities:
+        if kind != "brand":
+            entities.append((kind, value))
+            continue
+        name = "" if drop else _made_up(value)
+        text = " ".join(re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", name, text, flags=re.IGNORECASE).split())
+        if not drop:
+            entities.append((kind, name))
+    return text, entities
+
+
+def _made_up(brand: str) -> str:
+    """A name that no brand has, of three syllables."""
+    number = zlib.crc32(brand.lower().encode())
+    return "".join("bdfgklmn"[number >> 4 * i & 7] + "aeiou"[(number >> 4 * i + 13) % 5] for i in range(3))
 
 
 def _cold(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.quality_data import fashion
-from benchmarks.quality_described import described, described_figures, described_items, half
+from benchmarks.quality_described import described, described_figures, described_items, half, rebranded
 from encoders.data import TrainItem
 from encoders.protocol import Entities
 from tests.benchmarks.test_quality import fashion_set as fashion_set
@@ -49,6 +49,18 @@ def test_half_is_half_and_always_the_same(items: list[TrainItem]) -> None:
     assert half(TrainItem("x", "x", "", Image.Image)) == []
 
 
+def test_brands_have_other_names_or_none() -> None:
+    entities = (("brand", "A.B. Co"), ("colour", "red"))
+    item = TrainItem("1", "1", "a.b. co  red shoe by A.B. Co, a.b. company", Image.Image, "test", entities)
+    assert rebranded(item, drop=True) == ("red shoe by , a.b. company", [("colour", "red")])
+    text, given = rebranded(item, drop=False)
+    name = dict(given)["brand"]
+    assert text == f"{name} red shoe by {name}, a.b. company"
+    assert len(name) == 6
+    other = TrainItem("2", "2", "", Image.Image, "test", (("brand", "Other"),))
+    assert dict(rebranded(other, drop=False)[1])["brand"] not in (name, "Other")
+
+
 def test_given_half_none_and_unseen(items: list[TrainItem]) -> None:
     encoder, relevant, cold = Oracle(items), np.eye(12, dtype=bool), np.arange(12) < 3
     scores = encoder.seen @ described(encoder, items).T
@@ -57,9 +69,12 @@ def test_given_half_none_and_unseen(items: list[TrainItem]) -> None:
     assert found["none/i2t/R@1"] == 0  # all texts are one
     assert found["cold/i2t/R@1"] == found["cold/t2i/R@1"] == 100
     assert found["cold/hidden/i2t/R@1"] == 100
+    assert found["unseen/i2t/R@1"] == 100
     hidden = encoder.asked[-1]
     assert all("brand" not in dict(given) and len(given) == 4 for given in hidden)
-    assert {name.rsplit("/", 2)[0] for name in found} == {"half", "none", "cold", "cold/hidden"}
+    assert {name.rsplit("/", 2)[0] for name in found} == {
+        "half", "none", "unseen", "unbranded", "cold", "cold/hidden"
+    }  # fmt: skip
     assert described_figures(encoder, items, encoder.seen, scores, relevant, np.zeros(12, bool)).keys() == {
         name for name in found if not name.startswith("cold")
     }
