@@ -29,7 +29,7 @@ from kg.graph.selection import Selection
 from kg.stores import Stores
 from kg.vectors.filtering import expression
 from kg.vectors.generations import Generation
-from kg.vectors.resident import Inside
+from kg.vectors.resident_view import Inside
 
 __all__ = ["Plan", "choose", "considered", "run"]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from api.fusion import Ranked, ordered
 from kg.vectors.client import Fetched, VectorHit, VectorStore
 from kg.vectors.expressions import isin
-from kg.vectors.resident import Inside
+from kg.vectors.resident_view import Inside
 
 __all__ = ["Ask", "attribute", "exact", "ids", "overfetch", "resident"]
 

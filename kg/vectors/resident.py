@@ -20,27 +20,23 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kg import feed
 from kg.errors import JobError, NotFound, SkugraphError, TooLarge
-from kg.graph import selection as graph_side
-from kg.graph.selection import Selection
 from kg.home import locked
 from kg.stores import Stores
 from kg.vectors import generations
-from kg.vectors.client import Fetched
 from kg.vectors.generations import Generation
 from kg.vectors.resident_files import FIELDS, gathered, mapped, scanned_bytes, write
-from kg.vectors.resident_rows import Mask, Rows
+from kg.vectors.resident_view import Copy, Overlay, View
 from kg.vectors.schema import VECTOR
 
-__all__ = ["Inside", "Resident", "View"]
+__all__ = ["Resident"]
 
 log = logging.getLogger("skugraph.resident")
 
@@ -54,112 +50,6 @@ NOT_YET = "the copy of this generation is not written yet"
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class _Copy:
-    """The generation at `cursor`: rows by collection, mapped."""
-
-    name: str
-    generation: str
-    created_at: str
-    edited: int
-    cursor: int
-    rows: Mapping[str, Rows]
-
-
-@dataclass(frozen=True)
-class _Overlay:
-    """What changed since a copy was written, up to `cursor`: rows by collection, and which of the copy they replace."""
-
-    copy: _Copy
-    cursor: int
-    found: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]] = field(default_factory=dict)  # collection → product
-    rows: Mapping[str, Rows] = field(default_factory=dict)
-    gone: Mapping[str, Mask] = field(default_factory=dict)
-    ids: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class View:
-    """The generation as it is now.
-
-    Attributes:
-        overlay: the copy and what changed since.
-        unsettled: products that the generation has not embedded yet, as they are now.
-        stores: for the unsettled ones.
-    """
-
-    overlay: _Overlay
-    unsettled: frozenset[str]
-    stores: Stores
-
-    def inside(self, selection: Selection) -> Inside:
-        """The part of it that a selection admits."""
-        admitted: frozenset[str] = frozenset()
-        if self.unsettled and not selection.nothing:
-            admitted = frozenset(graph_side.members(self.stores.graph, selection, self.unsettled))
-        return Inside(self, selection, admitted)
-
-    def size(self, collection: str) -> int:
-        """Rows that a search without filter reads."""
-        return len(self.overlay.copy.rows[collection])
-
-    def products(self, collection: str) -> int:
-        """Products that have such rows."""
-        return len(self.overlay.copy.rows[collection].products)
-
-
-@dataclass(frozen=True)
-class Inside:
-    """What a selection admits: masks over the rows (made once for each collection), and unsettled products."""
-
-    view: View
-    selection: Selection
-    admitted: frozenset[str]
-    _masks: dict[str, tuple[Mask | None, Mask | None]] = field(default_factory=dict)
-
-    def count(self, collection: str) -> int:
-        """Products that are admitted and have rows there (an unsettled one that is admitted counts in any case)."""
-        mine, fresh = self.masks(collection)
-        overlay = self.view.overlay
-        added = overlay.rows[collection].count(fresh) if collection in overlay.rows else 0
-        return overlay.copy.rows[collection].count(mine) + added + len(self.admitted)
-
-    def masks(self, collection: str) -> tuple[Mask | None, Mask | None]:
-        """Of the copy's rows and of those read anew; None for all."""
-        if collection not in self._masks:
-            overlay = self.view.overlay
-            old = self._mask(overlay.copy.rows[collection], overlay.gone.get(collection))
-            fresh = overlay.rows.get(collection)
-            self._masks[collection] = (old, None if fresh is None else self._mask(fresh, None))
-        return self._masks[collection]
-
-    def _mask(self, rows: Rows, gone: Mask | None) -> Mask | None:
-        if self.selection.nothing:
-            return np.zeros(len(rows), bool)
-        mask = None if self.selection.everything else rows.mask(self.selection.tree)
-        if gone is not None:
-            mask = ~gone if mask is None else mask & ~gone
-        return _without(rows, mask, self.view.unsettled)
-
-    def candidates(
-        self, collection: str, questions: Sequence[NDArray[np.float32]], k: int, exclude: frozenset[str] = frozenset()
-    ) -> list[list[Fetched]]:
-        """For each question (Q, D) the stored rows of all products that can be among its k best, in parts."""
-        overlay = self.view.overlay
-        found: list[list[Fetched]] = [[] for _ in questions]
-        old, fresh = self.masks(collection)
-        for rows, mask in ((overlay.copy.rows[collection], old), (overlay.rows.get(collection), fresh)):
-            if rows is not None and len(rows):
-                nearest = rows.nearest(questions, _without(rows, mask, exclude), k)
-                for parts, numbers in zip(found, nearest, strict=True):
-                    parts.append(rows.fetch(numbers))
-        if asked := self.admitted - exclude:
-            part = self.view.stores.vectors.fetch(collection, asked)
-            for parts in found:
-                parts.append(part)
-        return found
-
-
 class Resident:
     """The copies of one home, and the view of the live generation. Threads may share it.
 
@@ -171,7 +61,7 @@ class Resident:
         self.stores = stores
         self.folder = stores.home.cache / "resident" / stores.settings.vectors_prefix
         self._lock = threading.Lock()
-        self._overlay: _Overlay | None = None
+        self._overlay: Overlay | None = None
         self._why = NOT_YET
         self._wake, self._stop = threading.Event(), threading.Event()
         self._writer: threading.Thread | None = None
@@ -211,21 +101,21 @@ class Resident:
                         self._wake.set()
         return View(overlay, unsettled, self.stores)
 
-    def _current(self, generation: Generation) -> _Overlay | None:
+    def _current(self, generation: Generation) -> Overlay | None:
         """The newest that was true at some time and can be brought to the cursor of now."""
         overlay = self._overlay
         if overlay is not None and _fits(overlay.copy, generation) and overlay.cursor <= generation.cursor:
             return overlay
         if overlay is not None and _fits(overlay.copy, generation) and overlay.copy.cursor <= generation.cursor:
-            self._overlay = _Overlay(overlay.copy, overlay.copy.cursor)  # the cursor was set back: begin anew
+            self._overlay = Overlay(overlay.copy, overlay.copy.cursor)  # the cursor was set back: begin anew
             return self._overlay
         self._overlay = None
         newest = self._newest(generation)
         if newest is not None:
-            self._overlay = _Overlay(newest, newest.cursor)
+            self._overlay = Overlay(newest, newest.cursor)
         return self._overlay
 
-    def _newest(self, generation: Generation) -> _Copy | None:
+    def _newest(self, generation: Generation) -> Copy | None:
         found: list[tuple[int, Path, dict[str, Any]]] = []
         for path in self.folder.glob("[!.]*/copy.json"):
             with suppress(OSError, ValueError):
@@ -239,10 +129,10 @@ class Resident:
             with suppress(OSError):  # another process has just written a newer one
                 names = generation.collections(self.stores.vectors.prefix)
                 rows = {names[kind]: mapped(path / kind) for kind in known["kinds"]}
-                return _Copy(path.name, generation.id, generation.created_at, generation.edited, cursor, rows)
+                return Copy(path.name, generation.id, generation.created_at, generation.edited, cursor, rows)
         return None
 
-    def _caught_up(self, overlay: _Overlay, settled: frozenset[str] | set[str], cursor: int) -> _Overlay:
+    def _caught_up(self, overlay: Overlay, settled: frozenset[str] | set[str], cursor: int) -> Overlay:
         """With the rows of these products as the vector store has them now."""
         if not settled:
             return replace(overlay, cursor=cursor)
@@ -262,7 +152,7 @@ class Resident:
             mask = overlay.gone[collection].copy() if collection in overlay.gone else np.zeros(len(copy), bool)
             copy.mark_products(mask, copy.numbers(settled))
             gone[collection] = mask
-        return _Overlay(overlay.copy, cursor, found, rows, gone, frozenset(ids))
+        return Overlay(overlay.copy, cursor, found, rows, gone, frozenset(ids))
 
     # writing
 
@@ -385,14 +275,5 @@ class Resident:
         return overlay is None or len(overlay.ids) > CHANGED // 2 or generation.cursor - overlay.cursor > CHANGED // 2
 
 
-def _fits(copy: _Copy, generation: Generation) -> bool:
+def _fits(copy: Copy, generation: Generation) -> bool:
     return (copy.generation, copy.created_at, copy.edited) == (generation.id, generation.created_at, generation.edited)
-
-
-def _without(rows: Rows, mask: Mask | None, ids: frozenset[str]) -> Mask | None:
-    """The mask without the rows of these products."""
-    if not ids or not len(numbers := rows.numbers(ids)):
-        return mask
-    mask = np.ones(len(rows), bool) if mask is None else mask.copy()
-    rows.mark_products(mask, numbers, False)
-    return mask

@@ -21,7 +21,8 @@ from kg.graph.resolving import select
 from kg.graph.selection import Selection
 from kg.stores import Stores
 from kg.vectors import generations, resident, switching
-from kg.vectors.resident import Resident, View
+from kg.vectors.resident import Resident
+from kg.vectors.resident_view import View
 from tests.api.world import (
     BRANDS,
     CATEGORIES,
