@@ -28,7 +28,7 @@ from benchmarks.figures import Figure, write_figures
 from benchmarks.quality_answers import pictures
 from benchmarks.quality_data import ONE_PRODUCT, item_of, products_of
 from encoders import load
-from encoders.data import TrainItem
+from encoders.data import TrainItem, stated_entities
 from encoders.training import train
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.pictures import Pictures
@@ -186,7 +186,8 @@ def sample(folder: Path, products: int) -> tuple[list[TrainItem], list[Product]]
     def opened(product: Product) -> TrainItem:
         shown = product.pictures[0]
         open_picture = partial(_cut, reader, reader.locate(paths.images, shown.uri), shown.box)
-        return TrainItem(product.id, product.identity or product.id, product.title, open_picture)
+        key, entities = product.identity or product.id, stated_entities(product)
+        return TrainItem(product.id, key, product.title, open_picture, entities=entities)
 
     return [opened(product) for product in found], found
 

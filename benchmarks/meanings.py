@@ -1,27 +1,30 @@
 """What entities are near to: before training, by their words, and after it, by the vectors that the learner gave them.
 
-    python -m benchmarks.meanings --encoder DIR [--type brand] [--of 8] [--neighbours 4] [--out FILE]
+    python -m benchmarks.meanings [--encoder DIR] [--type brand] [--of 8] [--neighbours 4] [--quick] [--out FILE]
 
-`--encoder` is a checkpoint of ei_clip. Before: the frozen text model's reading of the entity's own text, all entities
-centred. After: what the entity adds to a text's vector. Neighbours are of the same type. Of each type the most
-confounding entities are shown, most first, and how much of the neighbourhoods is the same before and after.
+`--encoder` is a checkpoint of ei_clip; default: ei_clip_tiny, trained on the rendered sample catalogue. Before: the
+frozen text model's reading of the entity's own text, all entities centred. After: what the entity adds to a text's
+vector. Neighbours are of the same type. Of each type the most confounding entities are shown, most first, and how many
+of the neighbours stay.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.figures import print_table, write_json
+from benchmarks.confusions import SAMPLE, sample
+from benchmarks.figures import Figure, machine, print_table, write_figures, write_json
 from encoders import load, text_vectors
 from encoders.dual import DualEncoder
 from encoders.lexicon import Lexicon
+from encoders.training import train
 from kg.errors import BadInput, SkugraphError
 
 __all__ = ["Meaning", "main", "meanings"]
@@ -62,24 +65,35 @@ def meanings(encoder: DualEncoder, lexicon: Lexicon, *, neighbours: int) -> list
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        encoder = load(options.encoder)
-        lexicon = getattr(encoder, "lexicon", None)
-        if lexicon is None:
-            raise BadInput(f"{options.encoder} has no entities of its own", hint="skugraph train ei_clip makes one")
-        found = meanings(encoder, lexicon, neighbours=options.neighbours)  # type: ignore[arg-type]
+        with tempfile.TemporaryDirectory() as work:
+            encoder = load(options.encoder or _trained(Path(work), options.quick))
+            lexicon = getattr(encoder, "lexicon", None)
+            if lexicon is None:
+                raise BadInput(f"{options.encoder} has no entities of its own", hint="skugraph train ei_clip makes one")
+            found = meanings(encoder, lexicon, neighbours=options.neighbours)  # type: ignore[arg-type]
     except SkugraphError as error:
         print(error)
         return 2
-    kept: dict[str, Any] = {}
+    figures = []
     for kind in dict.fromkeys(one.type for one in found):
         of_type = [one for one in found if one.type == kind]
-        kept[kind] = float(np.mean([len(set(one.before) & set(one.after)) / len(one.before) for one in of_type]))
-        print(f"\n{kind}: {len(of_type)} entities, {kept[kind]:.0%} of the neighbours are the same before and after\n")
+        same = float(np.mean([len(set(one.before) & set(one.after)) / len(one.before) for one in of_type]))
+        figures.append(Figure(f"{kind}: neighbours that stay", same, "share of them"))
         if not options.type or kind == options.type:
+            print(f"\n{kind}: {len(of_type)} entities\n")
             print_table(("entity", "mismatch", "before", "after"), [_row(one) for one in of_type[: options.of]])
+    print()
+    write_figures(figures, None)
     if options.out:
-        write_json(options.out, {"encoder": str(options.encoder), "kept": kept, "entities": [asdict(o) for o in found]})
+        document = {"machine": machine(), "figures": [{**asdict(f), "ratio": f.ratio} for f in figures]}
+        write_json(options.out, {**document, "entities": [asdict(one) for one in found]})
     return 0
+
+
+def _trained(work: Path, quick: bool) -> Path:
+    items, _ = sample(work / "sample", 80 if quick else SAMPLE)
+    train("ei_clip", items, work / "ei", config="ei_clip_tiny+all_entities", epochs=2 if quick else None)
+    return work / "ei"
 
 
 def _row(one: Meaning) -> tuple[str, ...]:
@@ -98,10 +112,11 @@ def _nearest(vectors: NDArray[np.float32], number: int) -> NDArray[np.int64]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.meanings", description=__doc__.partition("\n")[0])
-    parser.add_argument("--encoder", type=Path, required=True, help="checkpoint of ei_clip")
+    parser.add_argument("--encoder", type=Path, help="checkpoint of ei_clip; default: one is trained")
     parser.add_argument("--type", default="", help="show entities of this type only")
     parser.add_argument("--of", type=int, default=8, help="entities shown of each type")
     parser.add_argument("--neighbours", type=int, default=4)
+    parser.add_argument("--quick", action="store_true", help="a small sample, two epochs: does it run at all?")
     parser.add_argument("--out", type=Path, help="JSON of all of them")
     return parser
 

@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     stores_linger_s: float = Field(60, ge=0, description="Embedded stores stop this long after their last user left")
 
     # workers
-    broker_url: str | None = Field(None, description="Celery broker, redis://… or amqp://…; unset: a folder in the home")
+    broker_url: str | None = Field(
+        None, description="Celery broker, redis://… or amqp://…; unset: a folder in the home"
+    )
     result_backend: str | None = Field(None, description="Celery result backend; unset: SQLite in the home")
     worker_queues: tuple[Queue, ...] = Field(
         ("ingest", "decode", "encode", "graph"), min_length=1, description="Queues that a worker serves"

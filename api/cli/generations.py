@@ -282,9 +282,11 @@ def promote(
     """
     from kg.stores import open_stores
     from kg.vectors import switching
+    from workers.following import follow_others
 
     with open_stores(open_settings(home, filled=True)) as stores:
         promoted = switching.promote(stores, id, by=me(), reason=reason, force=force)
+        follow_others(stores)
     emit(promoted.json(), as_json, lambda: say(f"{promoted.id} is live"))
 
 

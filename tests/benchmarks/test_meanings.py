@@ -18,7 +18,7 @@ def test_neighbours_before_and_after(tmp_path: Path, capsys: pytest.CaptureFixtu
     colours = [one for one in found["entities"] if one["type"] == "colour"]
     assert {one["text"] for one in colours} == {"Red", "Green", "Blue", "Orange", "Purple", "Black"}
     assert all(len({one["text"], *one["before"]}) == len({one["text"], *one["after"]}) == 3 for one in colours)
-    assert "brand" not in found["kept"]  # of two brands none has two others
+    assert [one["name"].partition(":")[0] for one in found["figures"]] == ["colour", "shape"]
     assert "colour: 6 entities" in capsys.readouterr().out
 
 

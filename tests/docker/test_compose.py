@@ -23,7 +23,11 @@ FILES = ("compose.yaml", "watch.yaml", "rabbitmq.yaml")
 VARIANTS = [pytest.param(name, id=f"for-{name}") for name in ("cpu", "gpu")]  # an id `gpu` would count as that tier
 VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?P<rule>:[?-])?(?P<rest>[^}]*)\}")
 SECRET = re.compile(r"(PASSWORD|TOKEN|AUTH|SECRET|LOGIN)S?(_KEY|_ACCESS_KEY)?$|_(USER|KEY_ID)$")
-FLAGS = {"COMMON_SECURITY_AUTHORIZATIONENABLED", "SKUGRAPH_GRAPH_USER", "RABBITMQ_DEFAULT_USER"}  # of these names, and no secrets
+FLAGS = {
+    "COMMON_SECURITY_AUTHORIZATIONENABLED",
+    "SKUGRAPH_GRAPH_USER",
+    "RABBITMQ_DEFAULT_USER",
+}  # of these names, and no secrets
 
 
 @cache

@@ -62,7 +62,7 @@ def test_a_change_of_model_at_night(embedded: Stores, tmp_path: Path) -> None:
 
 def test_undoing_a_migration_is_shown_before_it_is_done(embedded: Stores) -> None:
     [step] = answer("migrate", "--undo", "--dry-run", settings=embedded.settings)["steps"]
-    assert step["name"] == "operations"
+    assert step["name"] == "rules"
 
 
 @pytest.mark.parametrize(
