@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -98,7 +98,11 @@ class Encodings:
                 ENCODE_WISHES.labels(wish.part, how).inc()
         texts = {key: wish for key, wish in mine.items() if wish.part == "text"}
         if len(texts) < len(mine):  # before anything is waited for: two calls never wait for each other
-            self._make(encoder, {key: wish for key, wish in mine.items() if key not in texts})
+            try:
+                self._make(encoder, {key: wish for key, wish in mine.items() if key not in texts})
+            except BaseException as error:  # nobody else makes the texts, and others may wait for them
+                self._failed(texts, error)
+                raise
         if texts:
             self._make_in_turn(encoder, texts)
         found |= {key: future.result() for key, future in waiting.items()}
@@ -118,9 +122,7 @@ class Encodings:
         try:
             made = dict(zip(wishes, self._encoded(encoder, list(wishes.values())), strict=True))
         except BaseException as error:
-            with self._lock:
-                for key in wishes:
-                    self._flying.pop(key).set_exception(error)
+            self._failed(wishes, error)
             raise
         with self._lock:
             for key, outcome in made.items():
@@ -128,6 +130,11 @@ class Encodings:
                     self._keep(key, outcome)
                 self._flying.pop(key).set_result(outcome)
             ENCODE_CACHE_BYTES.set(self.size)
+
+    def _failed(self, wishes: Iterable[str], error: BaseException) -> None:
+        with self._lock:
+            for key in wishes:
+                self._flying.pop(key).set_exception(error)
 
     def _keep(self, key: str, vector: Vector) -> None:
         self._kept[key] = vector

@@ -109,7 +109,7 @@ def choose(
     first = next(iter(generation.collections(stores.vectors.prefix).values()))
     size, rows = inside.count(first), inside.view.size(first)
     sizes = Sizes(rows=rows, dim=generation.dim, whole=max(1, inside.view.products(first)), inside=size, k=k)
-    refused |= _bounds(stores, sizes)
+    refused = {**_bounds(stores, sizes), **refused}
     name = _cheapest(costs_of(stores), sizes, refused)
     if name == "resident":
         return Plan(name, f"{size} products in the copy beside this process", inside=inside, refused=refused)
@@ -145,9 +145,7 @@ def _without_copy(
     size = stores.statistics.count(selection, limit)
     whole = stores.statistics.products()
     rows, dim = (_rows(stores, generation), generation.dim) if generation else (whole, 256)
-    refused |= _bounds(stores, Sizes(rows=rows, dim=dim, whole=whole, inside=size, k=k))
-    if "exact" not in refused and not obstacle:
-        refused["attribute"] = "an index may lose hits where few are inside"
+    refused = {**_bounds(stores, Sizes(rows=rows, dim=dim, whole=whole, inside=size, k=k)), **refused}
     name = _cheapest(costs_of(stores), Sizes(rows=rows, dim=dim, whole=whole, inside=size, k=k), refused)
     known = size < limit
     why = f"{'' if known else 'at least '}{size} of {whole} products" + (f"; {obstacle}" if obstacle else "")
@@ -159,6 +157,8 @@ def _bounds(stores: Stores, sizes: Sizes) -> dict[VectorPlan, str]:
     settings, refused = stores.settings, dict[VectorPlan, str]()
     if sizes.inside > settings.exact_max_ids:
         refused["exact"] = f"more than {settings.exact_max_ids} products (setting exact_max_ids)"
+    elif stores.vectors.engine != "milvus_lite":
+        refused["attribute"] = "an index may lose hits where few are inside"
     if sizes.inside > settings.ids_max:
         refused["ids"] = f"more than {settings.ids_max} products (setting ids_max)"
     elif 2 * sizes.inside >= sizes.whole:

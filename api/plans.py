@@ -99,11 +99,10 @@ def exact(ask: Ask, product_ids: Iterable[str]) -> list[list[Ranked]]:
 def resident(ask: Ask, inside: Inside) -> list[list[Ranked]]:
     """Score everything that the selection admits in the copy beside this process. It keeps the vectors as they are
     stored, so the final scores are those of every other plan."""
-    found = inside.candidates(ask.collection, ask.questions, ask.k, ask.exclude)
-    return [
-        ordered([one for part in parts for one in _scored(queries, part)])[: ask.k]
-        for queries, parts in zip(ask.questions, found, strict=True)
-    ]
+    best: list[list[Ranked]] = [[] for _ in ask.questions]
+    for at, part in inside.candidates(ask.collection, ask.questions, ask.k, ask.exclude):
+        best[at] = ordered(best[at] + _scored(ask.questions[at], part))[: ask.k]
+    return best
 
 
 def _rescored(ask: Ask, found: Sequence[Set[str]]) -> list[list[Ranked]]:

@@ -80,7 +80,12 @@ class Resident:
         """
         if not self.stores.settings.resident_mb:
             return "resident_mb is 0"
+        if stale > CHANGED + UNSETTLED:
+            return f"more than {UNSETTLED} changes are not embedded yet"
         with self._lock:
+            known = self._overlay
+            if known is not None and _fits(known.copy, generation) and known.cursor > generation.cursor:
+                generation = generations.get(self.stores, generation.id)  # read before another search that was quicker
             overlay = self._current(generation)
             if overlay is None:
                 self._wake.set()
@@ -118,7 +123,7 @@ class Resident:
     def _newest(self, generation: Generation) -> Copy | None:
         found: list[tuple[int, Path, dict[str, Any]]] = []
         for path in self.folder.glob("[!.]*/copy.json"):
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, KeyError, TypeError):  # of another edition, or torn
                 known = json.loads(path.read_text(encoding="utf-8"))
                 same = (known["generation"], known["created_at"], known["edited"], known["dtype"]) == (
                     generation.id, generation.created_at, generation.edited, self.stores.settings.resident_dtype,
@@ -126,7 +131,7 @@ class Resident:
                 if same and known["cursor"] <= generation.cursor:
                     found.append((known["cursor"], path.parent, known))
         for cursor, path, known in sorted(found, key=lambda item: item[0], reverse=True):
-            with suppress(OSError):  # another process has just written a newer one
+            with suppress(OSError, ValueError, EOFError, KeyError):  # torn, or replaced by another process just now
                 names = generation.collections(self.stores.vectors.prefix)
                 rows = {names[kind]: mapped(path / kind) for kind in known["kinds"]}
                 return Copy(path.name, generation.id, generation.created_at, generation.edited, cursor, rows)
@@ -263,6 +268,9 @@ class Resident:
                 self._why, wait = error.message, AGAIN_S
                 if not self._stop.is_set():
                     log.warning("no copy of the live generation beside the process: %s", error)
+            except Exception as error:  # such as a full disk: searches go on without
+                self._why, wait = f"the copy failed: {error}", AGAIN_S
+                log.exception("no copy of the live generation beside the process")
 
     def _wanted(self) -> bool:
         generation = generations.live(self.stores)

@@ -126,6 +126,9 @@ def write(
             np.save(draft / f"{name}.npy", values)
         keys = {field: list(known) for field, known in columns.keys.items()}
         (draft / "keys.json").write_text(json.dumps(keys, ensure_ascii=False), encoding="utf-8")
+        for path in draft.iterdir():  # after a power cut, too, what is there is whole
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
         os.replace(draft, folder)
         return len(order)
     finally:
@@ -147,8 +150,8 @@ def _ordered(draft: Path, order: NDArray[np.int64], dim: int, dtype: str) -> NDA
     size = len(order)
     scale = np.zeros(size, np.float32)
     shape = (size, dim)
-    kept = np.lib.format.open_memmap(draft / "vectors.npy", "w+", np.float32, shape)
-    scan = np.lib.format.open_memmap(draft / "scan.npy", "w+", np.float16, shape) if dtype == "float16" else None
+    kept = _room(draft / "vectors.npy", np.float32, shape)
+    scan = _room(draft / "scan.npy", np.float16, shape) if dtype == "float16" else None
     came = np.memmap(draft / "stream", np.float32, "r", shape=shape) if size else np.zeros(shape, np.float32)
     for start in range(0, size, COPY):
         stop = min(start + COPY, size)
@@ -161,6 +164,15 @@ def _ordered(draft: Path, order: NDArray[np.int64], dim: int, dtype: str) -> NDA
     if scan is not None:
         scan.flush()
     return scale
+
+
+def _room(path: Path, dtype: type[np.floating[Any]], shape: tuple[int, int]) -> np.memmap[Any, Any]:
+    """A mapped file whose room is taken: a full disk raises here; a write to a mapped hole would end the process."""
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return array
 
 
 def _scale(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,11 @@ class Rows:
         step = max(1, SCORES // size)
         batch: list[NDArray[np.float32]] = []
         for at, question in enumerate(questions):
+            if len(question) > step:  # such as a product of hundreds of pictures: alone, and part by part
+                parts = (self._scores(_unit(question[i : i + step]), rows) for i in range(0, len(question), step))
+                best = reduce(np.maximum, (scores.max(axis=1) for scores in parts))
+                found.append(self._best(best, rows, unwanted, k))
+                continue
             batch.append(_unit(question))
             if at + 1 == len(questions) or sum(map(len, batch)) + len(questions[at + 1]) > step:
                 scores = self._scores(np.concatenate(batch), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from kg.vectors.client import Fetched
 from kg.vectors.resident_rows import Mask, Rows
 
 __all__ = ["Copy", "Inside", "Overlay", "View"]
+
+PART = 2000  # products whose vectors are held at once
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,22 @@ class Inside:
 
     def candidates(
         self, collection: str, questions: Sequence[NDArray[np.float32]], k: int, exclude: frozenset[str] = frozenset()
-    ) -> list[list[Fetched]]:
-        """For each question (Q, D) the stored rows of all products that can be among its k best, in parts."""
+    ) -> Iterator[tuple[int, Fetched]]:
+        """The stored rows of all products that can be among the k best of a question (Q, D), with its number.
+
+        In parts: of a picture that stands for "no picture" there may be very many.
+        """
         overlay = self.view.overlay
-        found: list[list[Fetched]] = [[] for _ in questions]
         old, fresh = self.masks(collection)
         for rows, mask in ((overlay.copy.rows[collection], old), (overlay.rows.get(collection), fresh)):
             if rows is not None and len(rows):
                 nearest = rows.nearest(questions, _without(rows, mask, exclude), k)
-                for parts, numbers in zip(found, nearest, strict=True):
-                    parts.append(rows.fetch(numbers))
+                for at, numbers in enumerate(nearest):
+                    for start in range(0, len(numbers), PART):
+                        yield at, rows.fetch(numbers[start : start + PART])
         if asked := self.admitted - exclude:
             part = self.view.stores.vectors.fetch(collection, asked)
-            for parts in found:
-                parts.append(part)
-        return found
+            yield from ((at, part) for at in range(len(questions)))
 
 
 def _without(rows: Rows, mask: Mask | None, ids: frozenset[str]) -> Mask | None:

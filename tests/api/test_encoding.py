@@ -167,3 +167,16 @@ def test_only_so_many_pixels_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert [count for _, count in encoder.passes] == [3, 3, 2]
     alone = [TinyEncoder().encode_images([Image.open(io.BytesIO(jpeg(n))).convert("RGB")]) for n in range(8)]
     np.testing.assert_allclose(np.concatenate(vectors), np.concatenate(alone), atol=1e-6)  # type: ignore[arg-type]
+
+
+def test_a_pass_that_breaks_leaves_nobody_waiting() -> None:
+    class Broken(Counting):
+        def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+            raise MemoryError("no room")
+
+    broken, encodings = Broken(), Encodings(max_bytes=10**6)
+    with pytest.raises(MemoryError):
+        encodings.get(broken, [Wish("picture", image=jpeg(9)), Wish("text", "soap")])
+    with ThreadPoolExecutor(1) as pool:
+        [vector] = pool.submit(encodings.get, broken, [Wish("text", "soap")]).result(20)
+    assert isinstance(vector, np.ndarray)

@@ -297,3 +297,32 @@ def test_a_copy_that_lacks_rows_is_not_kept(stores: Stores, monkeypatch: pytest.
     with pytest.raises(JobError, match="vectors, and"):
         stores.resident.build()
     assert list(stores.resident.folder.iterdir()) == []
+
+
+def test_a_torn_copy_is_passed_over(stores: Stores) -> None:
+    shop = Shop(stores, 12, 20)
+    stores.resident.build()
+    [vectors] = stores.resident.folder.glob("*/image/vectors.npy")
+    for torn in (b"", vectors.read_bytes()[:200]):
+        vectors.write_bytes(torn)
+        assert isinstance(Resident(stores).view(shop.generation, 0), str)
+    [about] = stores.resident.folder.glob("*/copy.json")
+    about.write_text("{}")
+    assert isinstance(Resident(stores).view(shop.generation, 0), str)
+
+
+def test_a_search_that_was_overtaken_throws_nothing_away(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Shop(stores, 13, 20)
+    stores.resident.build()
+    early = shop.generation
+    for name in "abcde":
+        shop.put(name)
+    shop.embed(2)
+    before = shop.generation
+    shop.embed(1000)
+    assert isinstance(stores.resident.view(shop.generation, 0), View)
+    read: list[object] = []
+    monkeypatch.setattr(stores.vectors, "rows", lambda *asked: read.append(asked))
+    for older in (early, before, shop.generation):
+        assert isinstance(stores.resident.view(older, 0), View)
+    assert read == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from kg.conditions import All, AnyOf, Condition, Leaf, Not, holds
 from kg.errors import BadVector
+from kg.vectors import resident_rows
 from kg.vectors.resident_files import gathered, mapped, scanned_bytes, write
 from kg.vectors.resident_rows import Rows
 
@@ -177,3 +179,21 @@ def test_keys_that_are_too_long_meet_as_the_store_keeps_them() -> None:
 
 def test_half_the_digits_take_half_the_room() -> None:
     assert scanned_bytes(1000, 256, "float32") - scanned_bytes(1000, 256, "float16") == 1000 * 256 * 2
+
+
+def test_a_question_of_many_vectors_is_scored_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, draw = gathered(rows_of(3, 60), DIM), np.random.default_rng(4)
+    questions = [draw.standard_normal((n, DIM)).astype(np.float32) for n in (1, 9, 2, 40, 1)]
+    expected = [found.tolist() for found in rows.nearest(questions, None, 7)]
+    monkeypatch.setattr(resident_rows, "SCORES", 3 * len(rows))
+    assert [found.tolist() for found in rows.nearest(questions, None, 7)] == expected
+
+
+def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path / "copy", [rows_of(0, 5)], DIM, "float32")
+    assert list(tmp_path.iterdir()) == []
