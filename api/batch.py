@@ -100,17 +100,20 @@ def answers(
     places = [first.setdefault("" if alone else one.model_dump_json(), at) for at, one in enumerate(requests)]
     last = {place: at for at, place in enumerate(places)}  # where a reply is wanted for the last time
     ready: dict[int, SearchReply | SkugraphError] = {}
+    refused: dict[str, BadInput] = {}
     waiting = iter(first.values())
     for at, place in enumerate(places):
         if place not in ready:
             part = list(islice(waiting, SLICE))
-            ready |= zip(part, _together(searcher, [requests[one] for one in part], rules), strict=True)
+            ready |= zip(part, _together(searcher, [requests[one] for one in part], rules, refused), strict=True)
         yield ready.pop(place) if last[place] == at else ready[place]
 
 
-def _together(searcher: Searcher, requests: Sequence[SearchRequest], rules: bool) -> list[SearchReply | SkugraphError]:
+def _together(
+    searcher: Searcher, requests: Sequence[SearchRequest], rules: bool, refused: dict[str, BadInput]
+) -> list[SearchReply | SkugraphError]:
     tasks = [Task(request) for request in requests]
-    _select(searcher, tasks)
+    _select(searcher, tasks, refused)
     ranking = [task for task in _left(tasks) if task.ranks]
     _each(ranking, lambda task: _understand(searcher, task))
     if _left(ranking):
@@ -143,9 +146,23 @@ def _each(tasks: Sequence[Task], step: Callable[[Task], None]) -> None:
             task.wrong = error
 
 
-def _select(searcher: Searcher, tasks: Sequence[Task]) -> None:
-    """What the filters mean; equal filters give one selection, that of the first."""
-    settings, graph, known = searcher.stores.settings, searcher.stores.graph, dict[str, Selection]()
+def _select(searcher: Searcher, tasks: Sequence[Task], refused: dict[str, BadInput]) -> None:
+    """What the filters mean; equal filters give one selection, that of the first, or one error: a pattern that runs too
+    long must not do so for each.
+
+    Args:
+        searcher: whose stores are asked.
+        tasks: searches.
+        refused: filters that failed earlier in the batch, and why; those that fail now are added.
+    """
+    settings, graph = searcher.stores.settings, searcher.stores.graph
+    known: dict[str, Selection | SkugraphError] = dict(refused)
+
+    def resolved(request: SearchRequest) -> Selection | SkugraphError:
+        try:
+            return select(graph, request.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
+        except SkugraphError as error:
+            return error
 
     def step(task: Task) -> None:
         request = task.request
@@ -154,12 +171,14 @@ def _select(searcher: Searcher, tasks: Sequence[Task]) -> None:
         with task.clock("select"):
             asked = request.filters.model_dump_json()
             if asked not in known:
-                known[asked] = select(
-                    graph, request.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s
-                )
-            task.selection = known[asked]
+                known[asked] = resolved(request)
+            found = known[asked]
+            if isinstance(found, SkugraphError):
+                raise found
+            task.selection = found
 
     _each(tasks, step)
+    refused |= {asked: found for asked, found in known.items() if isinstance(found, BadInput)}
 
 
 def _understand(searcher: Searcher, task: Task) -> None:

@@ -16,7 +16,10 @@ from api.batch_models import read_batch
 from api.models import SearchReply, SearchRequest
 from api.search import Searcher
 from encoders import load
-from kg.errors import BadInput, NotFound, SkugraphError, TooLarge
+from kg.errors import BadFilter, BadInput, NotFound, SkugraphError, TooLarge
+from kg.filters import Filters
+from kg.graph.resolving import select
+from kg.graph.selection import Selection
 from kg.stores import Stores
 from tests.api.test_search import checkpoint, shop  # noqa: F401  # fixtures
 
@@ -86,6 +89,26 @@ def test_each_fails_for_itself(shop: Path, stores: Stores) -> None:  # noqa: F81
         "", "not-found", "bad-input", "bad-picture", "bad-input", "bad-input", "bad-picture", "",
     ]  # fmt: skip
     assert "nobody" in str(found[1])
+
+
+def test_equal_filters_that_fail_are_resolved_once(
+    shop: Path,  # noqa: F811
+    stores: Stores,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def counted(graph: Any, filters: Filters, **limits: Any) -> Selection:
+        asked.append(filters)
+        return select(graph, filters, **limits)
+
+    monkeypatch.setattr("api.batch.select", counted)
+    wrong = {"cypher": "MATCH (p:Product) RETURN p.id, p.title"}
+    requests = [SearchRequest(text=f"amber {n}", filters=wrong) for n in range(40)]  # more than take a step together
+    requests.insert(7, SearchRequest(text="amber", k=1))
+    found = list(answers(Searcher(stores, load), requests))
+    assert [isinstance(one, BadFilter) for one in found] == [n != 7 for n in range(41)]
+    assert len(asked) == 2
 
 
 def test_a_batch_is_read_strictly() -> None:
