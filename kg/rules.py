@@ -120,7 +120,8 @@ def add(
         reason: why.
 
     Raises:
-        BadInput: an unknown action, neither products nor filters or both, an end that is over, a text that is too long.
+        BadInput: an unknown action, neither products nor filters or both, an end that is over or lies outside of the
+            years 1 to 9999 in UTC, a text that is too long or holds half of a surrogate pair.
         NotFound: a product or the category does not exist.
     """
     if action not in get_args(Action):
@@ -129,10 +130,13 @@ def add(
         raise BadInput("a rule is for products or for filters: give one of both", field="products")
     if len(products) > MAX_PRODUCTS:
         raise BadInput(f"{len(products)} products: at most {MAX_PRODUCTS} in one rule", field="products")
+    texts = {"query": (query,), "category": (category,), "by": (by,), "reason": (reason,), "products": products}
+    for name, given in texts.items():
+        _check_unicode(name, given)
     for name, text in (("query", query), ("reason", reason)):
         if len(text) > MAX_TEXT:
             raise BadInput(f"{name}: {len(text)} characters, at most {MAX_TEXT}", field=name)
-    ends = expires_at and (expires_at if expires_at.tzinfo else expires_at.replace(tzinfo=UTC))
+    ends = _in_utc(expires_at) if expires_at else None
     if ends and ends <= datetime.now(UTC):
         raise BadInput(f"expires_at = {ends.isoformat()}: it is over already", field="expires_at")
     if missing := sorted(set(products) - members(graph, Selection(), products)):
@@ -143,7 +147,7 @@ def add(
         None if products else filters,
         normalise(query),
         _categories(graph, category) if category else (),
-        ends.astimezone(UTC).isoformat() if ends else "",
+        ends.isoformat() if ends else "",
         by,
         reason,
     )
@@ -155,8 +159,10 @@ def remove(graph: Graph, id: str, *, by: str = "", reason: str = "") -> Rule:
     """Take a rule away; the trail keeps what it was.
 
     Raises:
+        BadInput: half of a surrogate pair in the reason.
         NotFound: no such rule.
     """
+    _check_unicode("reason", (reason,))
     event = uuid.uuid4().hex
 
     def work(tx: Tx) -> Rule:
@@ -229,6 +235,23 @@ def _categories(graph: Graph, name: str) -> tuple[str, ...]:
     if not keys:
         raise NotFound(f"no category {name!r}", field="category")
     return tuple(keys)
+
+
+def _check_unicode(name: str, texts: Sequence[str]) -> None:
+    """Half of a surrogate pair, which JSON may spell, is no character, and no store takes it."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(f"{name}: {text[:100]!r} holds half of a surrogate pair", field=name) from error
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError as error:
+        message = f"expires_at = {moment.isoformat()}: it lies outside of the years 1 to 9999 in UTC"
+        raise BadInput(message, field="expires_at") from error
 
 
 def _now() -> str:

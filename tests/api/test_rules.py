@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -202,6 +203,16 @@ def test_by_rest(api: TestClient, world: World) -> None:
     assert api.post("/v1/rules", json={"action": "pin"}).status_code == 400
     assert api.post("/v1/rules", json={"action": "pin", "products": ["x"]}).status_code == 404
     assert api.post("/v1/rules", json={"action": "pin", "filters": {"colour": 1}}).status_code == 400
+    for body in (
+        {"products": ["\ud800"]},
+        {"products": plain, "query": "\ud800"},
+        {"products": plain, "reason": "\udfff"},
+        {"products": plain, "category": "\ud800"},
+        {"products": plain, "expires_at": "9999-12-31T23:59:59-12:00"},
+    ):
+        sent = json.dumps({"action": "pin", **body})  # as escapes, which are JSON
+        refused = api.post("/v1/rules", content=sent, headers={"Content-Type": "application/json"})
+        assert (refused.status_code, refused.json()["field"]) == (400, [*body][-1]), refused.text
     gone = api.delete(f"/v1/rules/{rule['id']}", params={"reason": "mended"})
     assert gone.json()["id"] == rule["id"]
     assert api.delete(f"/v1/rules/{rule['id']}").status_code == 404

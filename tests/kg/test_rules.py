@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -13,6 +13,7 @@ from kg.rules import Rule, add, events, get, listing, remove, version
 from tests.shop import put
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
+LATEST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=12)))
 
 
 @pytest.fixture
@@ -54,9 +55,15 @@ def test_what_is_wrong_is_refused_and_nothing_is_written(shop: Graph) -> None:
         "over already": {"products": ["p0"], "expires_at": datetime(2020, 1, 1)},
         "1001 products": {"products": [f"p{n}" for n in range(1001)]},
         "2001 characters": {"products": ["p0"], "reason": "x" * 2001},
+        r"products: '\\ud800' holds half": {"products": ["p0", "\ud800"]},
+        r"query: 'jar \\udfff' holds half": {"products": ["p0"], "query": "jar \udfff"},
+        "reason: .* holds half": {"products": ["p0"], "reason": "\ud800"},
+        "category: .* holds half": {"products": ["p0"], "category": "\ud800"},
+        "9999-12-31T23:59:59-12:00: it lies outside": {"products": ["p0"], "expires_at": LATEST},
     }.items():
-        with pytest.raises(BadInput, match=match):
+        with pytest.raises(BadInput, match=match) as caught:
             add(shop, "pin", **fields)  # type: ignore[arg-type]
+        assert caught.value.detail["field"] in {"products", *fields}
     with pytest.raises(BadInput, match="'hide': pin, bury, exclude"):
         add(shop, "hide", products=["p0"])  # type: ignore[arg-type]
     assert (listing(shop), events(shop), version(shop)) == ([], [], 0)
