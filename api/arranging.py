@@ -71,6 +71,7 @@ def arranged(
     pinned: list[Fused] = []
     rest: list[Fused] = []
     buried: list[Fused] = []
+    there: set[str] = set()  # groups of those that are pinned and of the rest
     out = 0
     touched: dict[str, Rule] = {}
     lifts = any(
@@ -83,14 +84,17 @@ def arranged(
         for item in part:
             rule = touched.get(item.product_id)
             if rule and rule.action == "exclude":
-                out += len(pinned) + len(rest) < k
+                out += len(there) < k
             elif rule and rule.action == "bury":
                 buried.append(item)
-            elif groups.fresh(item.product_id):
+            else:
                 (pinned if rule else rest).append(item)
-        if len(pinned) + len(rest) >= wanted and not lifts:
+                there.add(groups.of(item.product_id))
+        if len(there) >= wanted and not lifts:
             break
-    pinned = _in_order(pinned, ruling, touched)[:k]
+    # The pinned ones first here too: filters may pin one that stands behind another listing of its group.
+    pinned = [item for item in _in_order(pinned, ruling, touched) if groups.fresh(item.product_id)][:k]
+    rest = [item for item in rest if groups.fresh(item.product_id)]
     rest = _diverse(stores, rest[:wanted], request, generation, k - len(pinned))
     best = [*pinned, *rest]
     short = len(best) < k
@@ -132,7 +136,7 @@ def _diverse(
 
 
 class _Groups:
-    """Which listings are the very same product; of each the first that comes is taken."""
+    """Which listings are the very same product; each stands for itself where that is not wanted."""
 
     def __init__(self, graph: Graph, wanted: bool) -> None:
         self.graph, self.wanted = graph, wanted
@@ -143,11 +147,13 @@ class _Groups:
         if self.wanted and ids:
             self._first |= {row["id"]: row["first"] for row in self.graph.read(SAME, ids=list(ids))}
 
+    def of(self, id: str) -> str:
+        """The group of this product."""
+        return self._first.get(id, id)
+
     def fresh(self, id: str) -> bool:
         """Takes the group of this product, if no other has."""
-        if not self.wanted:
-            return True
-        group = self._first.get(id, id)
+        group = self.of(id)
         new = group not in self._taken
         self._taken.add(group)
         return new

@@ -167,6 +167,24 @@ def test_one_listing_for_each_very_same_product(world: World, stores: Stores, se
     assert ids(search(like=like, k=10, group="offers")) == sorted(first.values(), key=ranking.index)[:10]
 
 
+def test_what_filters_pin_takes_its_group_before_a_better_listing(world: World, stores: Stores, search: Search) -> None:
+    like = asked(world)
+    ranking = ids(search(like=like, k=1000))
+    price = {item.id: item.price for item in world.items}
+    far = next(id for id in reversed(ranking) if price[id] and price[id] not in [price[one] for one in ranking[:2]])
+    stores.graph.write(SAME, rows=[{"a": ranking[0], "b": far}])
+    assert ids(search(like=like, k=1, group="offers")) == ranking[:1]
+    rules.add(stores.graph, "pin", filters=Filters(min_price=price[far], max_price=price[far]))
+    pinned = [id for id in ranking if price[id] == price[far]]
+    rest = [id for id in ranking[1:] if id not in pinned]
+    for k in (30, 200):  # so that the lists reach it
+        reply = search(like=like, k=k, group="offers")
+        assert ids(reply) == [*pinned, *rest][:k]
+        assert reply.hits[0].rule
+    rules.add(stores.graph, "pin", products=ranking[:1])  # the older rule still has the group
+    assert ids(search(like=like, k=200, group="offers")) == [*pinned, *rest]
+
+
 def test_diversity_spreads_and_loses_none(world: World, stores: Stores, search: Search) -> None:
     like = asked(world)
     plain, spread = (search(like=like, k=10, diversity=d) for d in (0.0, 0.8))
