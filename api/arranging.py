@@ -67,7 +67,7 @@ def arranged(
     wanted = k * POOL if request.diversity else k
     known = {item.product_id: item for item in fused}
     named = [id for id in ruling.pinned(selection) if id != request.like]
-    lead = [known.get(id) or Fused(id, 0.0, {}, {}) for id in named]
+    lead = {id: known.get(id) or Fused(id, 0.0, {}, {}) for id in named}
     pinned: list[Fused] = []
     rest: list[Fused] = []
     buried: list[Fused] = []
@@ -78,7 +78,8 @@ def arranged(
         rule.action == "pin" and rule.filters is not None for rule in ruling.rules
     )  # from anywhere in the lists
     groups = _Groups(stores.graph, request.group == "offers")
-    for part in _windows([*lead, *(item for item in fused if item.product_id not in set(named))], max(100, 2 * wanted)):
+    ordered = [*lead.values(), *(item for item in fused if item.product_id not in lead)]
+    for part in _windows(ordered, max(100, 2 * wanted)):
         touched |= ruling.touching([item.product_id for item in part])
         groups.learn([item.product_id for item in part])
         for item in part:
