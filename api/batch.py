@@ -25,7 +25,7 @@ from api.lists import EMBED, NO_GENERATION, VectorList, compared, like_lists, li
 from api.models import Hit, SearchReply, SearchRequest
 from api.planner import Plan
 from api.results import Listings, hits, listings
-from api.rules import DONE, Ruling
+from api.rules import DONE, Ruling, within
 from api.words import query_words
 from encoders.protocol import entity_encoder
 from kg.errors import BadInput, NotFound, SkugraphError
@@ -198,8 +198,7 @@ def _rule(searcher: Searcher, task: Task, version: int) -> None:
     """The rules in force for this search."""
     stores = searcher.stores
     with task.clock("rules"):
-        categories = task.selection.asked.get("categories", ())
-        found = searcher.rules.in_force(task.request.text, categories, version)
+        found = searcher.rules.in_force(task.request.text, within(task.selection), version)
         task.ruling = Ruling.of(stores.graph, found, stores.settings)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from kg.conditions import All, Leaf
 from kg.errors import BadInput
 from kg.graph.driver import Graph
 from kg.graph.resolving import select
@@ -15,10 +16,18 @@ from kg.records import normalise
 from kg.rules import Action, Rule, listing
 from kg.settings import Settings
 
-__all__ = ["DONE", "RuleBook", "Ruling"]
+__all__ = ["DONE", "RuleBook", "Ruling", "within"]
 
 DONE: dict[Action, str] = {"pin": "pinned", "bury": "buried", "exclude": "excluded"}
 FIRST: tuple[Action, ...] = ("exclude", "pin", "bury")  # of several rules for one product
+
+
+def within(selection: Selection) -> list[Sequence[str]]:
+    """Keys of categories, those below them too, that every product of the selection is in one of: one list for each
+    filter by category that must pass."""
+    tree = selection.tree
+    parts = tree.parts if isinstance(tree, All) else (tree,)  # folded: no All stands in an All
+    return [part.value for part in parts if isinstance(part, Leaf) and part.name == "categories"]
 
 
 class RuleBook:
@@ -30,12 +39,12 @@ class RuleBook:
         self._by_query: dict[str, list[Rule]] = {}
         self._lock = threading.Lock()
 
-    def in_force(self, text: str, categories: Sequence[str], version: int) -> list[Rule]:
+    def in_force(self, text: str, categories: Sequence[Sequence[str]], version: int) -> list[Rule]:
         """Rules that count for a search, oldest first.
 
         Args:
             text: of the search.
-            categories: keys that it is filtered to, with all below them.
+            categories: that it is filtered to (`within`); a rule for a category counts by any of the lists.
             version: of the rules by now; another than known lets them be read again.
         """
         with self._lock:
@@ -49,7 +58,7 @@ class RuleBook:
             return []
         asked, now = normalise(text), datetime.now(UTC)
         found = [*known.get("", ()), *(known.get(asked, ()) if asked else ())]
-        chosen = [rule for rule in found if rule.in_force(asked, categories, now)]
+        chosen = [rule for rule in found if any(rule.in_force(asked, keys, now) for keys in categories or [()])]
         return sorted(chosen, key=lambda rule: (rule.created_at, rule.id))
 
 

@@ -142,6 +142,30 @@ def test_rules_end_and_keep_to_their_categories(
     assert ids(search(like=like, filters={"category": name}, k=5)) != inside or len(inside) < 5
 
 
+def test_a_rule_for_a_category_counts_however_the_filters_nest(world: World, stores: Stores, search: Search) -> None:
+    keys = sorted({str(item.category_key) for item in world.items if item.category_key})
+    key = next(key for key in keys if not any(other.startswith(f"{key} > ") for other in keys))
+    name, other = key.removeprefix("category:"), "category:toys"
+    like = asked(world)
+    shown = ids(search(like=like, filters={"category": name}, k=1000))
+    assert shown
+    rules.add(stores.graph, "exclude", products=shown, category=key)
+    for filters in (
+        {"category": name},
+        {"all": [{"category": name}]},
+        {"all": [{"min_price": 0}, {"all": [{"category": name}]}]},
+        {"any": [{"category": name}]},
+        {"category": [name, other], "all": [{"category": name}]},
+    ):
+        assert ids(search(like=like, filters=filters, k=1000)) == [], filters
+    for filters in (
+        {"any": [{"category": name}, {"category": other}]},
+        {"category": [name, other]},
+        {"not": {"category": other}},
+    ):
+        assert set(shown) & set(ids(search(like=like, filters=filters, k=1000))), filters
+
+
 def test_one_listing_for_each_very_same_product(world: World, stores: Stores, search: Search) -> None:
     like = asked(world)
     ranking = ids(search(like=like, k=1000))
