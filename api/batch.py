@@ -199,7 +199,7 @@ def _rule(searcher: Searcher, task: Task, version: int) -> None:
     stores = searcher.stores
     with task.clock("rules"):
         found = searcher.rules.in_force(task.request.text, within(task.selection), version)
-        task.ruling = Ruling.of(stores.graph, found, stores.settings)
+        task.ruling = Ruling.of(searcher.rules, found, stores.settings)
 
 
 def _embed(searcher: Searcher, tasks: Sequence[Task], generation: Generation | None) -> None:

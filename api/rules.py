@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kg.conditions import All, Leaf
 from kg.errors import BadInput
+from kg.graph.cypher.feed import REVISION
 from kg.graph.driver import Graph
 from kg.graph.resolving import select
 from kg.graph.selection import Selection, members
@@ -20,6 +23,23 @@ __all__ = ["DONE", "RuleBook", "Ruling", "within"]
 
 DONE: dict[Action, str] = {"pin": "pinned", "bury": "buried", "exclude": "excluded"}
 FIRST: tuple[Action, ...] = ("exclude", "pin", "bury")  # of several rules for one product
+KEPT = 256  # resolved filters of rules
+KEPT_S = 60.0  # at most, for what the catalogue's revision does not tell: edges between entities, a clock in the Cypher
+WORTH = 20  # times as long as it took is a resolved filter kept, whatever changed: searches wait for 1/20 of the time
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """What the filters of a rule mean, or why they fail."""
+
+    outcome: Selection | BadInput
+    revision: int
+    at: float
+    took: float
+
+    def good(self, revision: int, now: float) -> bool:
+        age = now - self.at
+        return age < WORTH * self.took or (revision == self.revision and age < KEPT_S)
 
 
 def within(selection: Selection) -> list[Sequence[str]]:
@@ -31,10 +51,11 @@ def within(selection: Selection) -> list[Sequence[str]]:
 
 
 class RuleBook:
-    """The rules as they were last read; threads share it."""
+    """The rules as they were last read, and what their filters mean; threads share it."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.graph, self._clock = graph, clock
+        self._resolved: OrderedDict[str, _Resolved] = OrderedDict()  # by rule, the one longest unused first
         self._version = -1
         self._by_query: dict[str, list[Rule]] = {}
         self._lock = threading.Lock()
@@ -53,6 +74,9 @@ class RuleBook:
                 for rule in listing(self.graph) if version else ():
                     rules.setdefault(rule.query, []).append(rule)
                 self._by_query, self._version = rules, version
+                there = {rule.id for some in rules.values() for rule in some}
+                for gone in self._resolved.keys() - there:
+                    del self._resolved[gone]
             known = self._by_query
         if not known:
             return []
@@ -60,6 +84,43 @@ class RuleBook:
         found = [*known.get("", ()), *(known.get(asked, ()) if asked else ())]
         chosen = [rule for rule in found if any(rule.in_force(asked, keys, now) for keys in categories or [()])]
         return sorted(chosen, key=lambda rule: (rule.created_at, rule.id))
+
+    def resolved(self, rule: Rule, revision: int, settings: Settings) -> Selection:
+        """What the filters of a rule mean, from memory where the catalogue has not changed since. What took long, be it
+        in vain, is kept for longer: a slow pattern must not slow down every search.
+
+        Args:
+            rule: with filters; a rule never changes, so that its id tells these.
+            revision: of the catalogue, read before.
+            settings: limits of a pattern.
+
+        Raises:
+            BadInput: the filters fail.
+        """
+        assert rule.filters is not None
+        with self._lock:
+            known = self._resolved.get(rule.id)
+            if known is not None:
+                self._resolved.move_to_end(rule.id)
+        if known is None or not known.good(revision, self._clock()):  # at worst two threads resolve the same
+            start = self._clock()
+            outcome: Selection | BadInput
+            try:
+                outcome = select(
+                    self.graph, rule.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s
+                )
+            except BadInput as error:
+                outcome = error
+            end = self._clock()
+            known = _Resolved(outcome, revision, end, end - start)
+            with self._lock:
+                self._resolved[rule.id] = known
+                self._resolved.move_to_end(rule.id)
+                while len(self._resolved) > KEPT:
+                    self._resolved.popitem(last=False)
+        if isinstance(known.outcome, BadInput):
+            raise known.outcome
+        return known.outcome
 
 
 @dataclass
@@ -77,17 +138,17 @@ class Ruling:
     _judged: dict[str, Rule | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, graph: Graph, rules: Sequence[Rule], settings: Settings) -> Ruling:
+    def of(cls, book: RuleBook, rules: Sequence[Rule], settings: Settings) -> Ruling:
         """Resolves the filters of the rules. A rule whose filters fail by now is left out, and noted: it must not bring
         down every search."""
-        made = cls(graph)
+        made = cls(book.graph)
         kept = []
+        filtered = any(rule.filters is not None for rule in rules)
+        revision = int(book.graph.read(REVISION)[0]["revision"]) if filtered else 0
         for rule in rules:
             try:
                 if rule.filters is not None:
-                    made._inside[rule.id] = select(
-                        graph, rule.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s
-                    )
+                    made._inside[rule.id] = book.resolved(rule, revision, settings)
                 kept.append(rule)
             except BadInput as error:
                 made.notes.append(f"rule {rule.id} is left out: {error.message}")

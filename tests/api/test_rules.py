@@ -17,11 +17,14 @@ from api.app import create_app
 from api.auth import Keys
 from api.diversity import directions
 from api.models import SearchReply, SearchRequest
+from api.rules import KEPT_S, RuleBook, Ruling
 from api.search import Searcher
 from kg import rules
 from kg.filters import Filters
+from kg.graph.resolving import select
 from kg.stores import Stores
 from tests.api.world import World, build
+from tests.shop import put
 
 SAME = "UNWIND $rows AS row MATCH (a:Product {id: row.a}), (b:Product {id: row.b}) MERGE (a)-[:SAME_AS]->(b)"
 HERE = "http://127.0.0.1:8765"
@@ -223,6 +226,49 @@ def test_diversity_spreads_and_loses_none(world: World, stores: Stores, search: 
     assert alike(spread) < alike(plain) - 0.5
     everything = ids(search(like=like, k=1000))
     assert sorted(ids(search(like=like, k=1000, diversity=0.5))) == sorted(everything)
+
+
+def test_filters_of_rules_are_resolved_once_for_each_state_of_the_catalogue(
+    world: World, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, took, made = 1000.0, 0.0, list[Filters]()
+
+    def counted(graph: Any, filters: Filters, **limits: Any) -> Any:
+        nonlocal now
+        now += took
+        made.append(filters)
+        return select(graph, filters, **limits)
+
+    monkeypatch.setattr("api.rules.select", counted)
+    book = RuleBook(stores.graph, clock=lambda: now)
+    wrong = Filters(cypher="MATCH (p:Product) RETURN p.id, p.title")
+    some = [rules.add(stores.graph, "bury", filters=filters) for filters in (Filters(min_price=20), wrong)]
+
+    def resolved() -> int:
+        """How many filters one search resolves."""
+        made.clear()
+        found = Ruling.of(book, book.in_force("", [], rules.version(stores.graph)), stores.settings)
+        assert (list(found.rules), len(found.notes)) == (some[:1], 1)
+        assert some[1].id in found.notes[0]
+        return len(made)
+
+    assert [resolved() for _ in range(3)] == [2, 0, 0]
+    other = rules.add(stores.graph, "pin", products=[world.items[0].id], query="another")
+    assert resolved() == 0  # rules never change
+    rules.remove(stores.graph, other.id)
+    put(stores.graph, "new", title="Jar")
+    assert [resolved(), resolved()] == [2, 0]
+    now += KEPT_S + 1
+    took = 10.0
+    assert [resolved(), resolved()] == [2, 0]
+    put(stores.graph, "newer", title="Jar")
+    now += KEPT_S + 1
+    assert resolved() == 0  # it took 20 s
+    now += 1000
+    assert resolved() == 2
+    rules.remove(stores.graph, some[1].id)
+    book.in_force("", [], rules.version(stores.graph))
+    assert list(book._resolved) == [some[0].id]
 
 
 @pytest.fixture
