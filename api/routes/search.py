@@ -94,6 +94,11 @@ def replies(server: Backend, asked: Asked) -> Iterator[SearchReply | Failed]:
             yield Failed(error=document(answer))
 
 
+def whole(found: Iterator[SearchReply | Failed]) -> str:
+    """One JSON document of all."""
+    return BatchReply(replies=list(found)).model_dump_json()
+
+
 def lines(first: SearchReply | Failed, rest: Iterator[SearchReply | Failed]) -> Iterator[str]:
     """A JSON document a line. An error after the first line can only be told in a line, the last one."""
     yield first.model_dump_json() + "\n"
@@ -124,13 +129,12 @@ async def search(server: UseBackend, request: Annotated[SearchRequest, Depends(a
 async def batch(server: UseBackend, request: Request) -> Response:
     """Up to `search_batch_max` searches, answered in order, their steps taken together; the first that fails fails all,
     unless `on_error` is `report`. `Accept: application/x-ndjson` gives one reply a line, as they are ready."""
-    asked = read_batch(await request.body(), most=server.settings.search_batch_max)
+    asked = await run_in_threadpool(read_batch, await request.body(), most=server.settings.search_batch_max)
     found = replies(server, asked)
     if NDJSON in request.headers.get("accept", ""):
         first = await run_in_threadpool(next, found)
         return StreamingResponse(lines(first, found), media_type=NDJSON)
-    every = await run_in_threadpool(list, found)
-    return Response(BatchReply(replies=every).model_dump_json(), media_type="application/json")
+    return Response(await run_in_threadpool(whole, found), media_type="application/json")
 
 
 @router.post("/facets", dependencies=[Read])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.batch import answers
-from api.batch_models import read_batch
+from api.batch_models import BatchReply, read_batch
 from api.models import SearchReply, SearchRequest
 from api.search import Searcher
 from encoders import load
@@ -160,6 +161,24 @@ def test_by_rest(api: TestClient) -> None:
     assert post({"searches": wrong[1:2]}, accept="application/x-ndjson").status_code == 404
     metrics = api.get("/metrics").text
     assert 'skugraph_encode_wishes_total{how="cached",part="text"}' in metrics
+
+
+def test_a_batch_is_read_and_written_beside_the_event_loop(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside: list[str] = []
+
+    def noted(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*given: Any, **more: Any) -> Any:
+            with pytest.raises(RuntimeError, match="no running event loop"):
+                asyncio.get_running_loop()
+            beside.append(name)
+            return work(*given, **more)
+
+        return step
+
+    monkeypatch.setattr("api.routes.search.read_batch", noted("read", read_batch))
+    monkeypatch.setattr(BatchReply, "model_dump_json", noted("write", BatchReply.model_dump_json))
+    reply = api.post("/v1/search:batch", json={"searches": ASKED[:2]})
+    assert (reply.status_code, len(reply.json()["replies"]), beside) == (200, 2, ["read", "write"])
 
 
 def test_from_a_file(api: TestClient, stores: Stores, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
