@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -49,6 +51,7 @@ class RateLimit:
     def __init__(self, per_minute: int, *, clients: int = 10_000, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_minute, self.clients, self._clock = per_minute, clients, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client -> (tokens left, at)
+        self._lock = threading.Lock()
 
     def take(self, client: str) -> None:
         """Count one request.
@@ -58,12 +61,7 @@ class RateLimit:
         """
         if not self.per_minute:
             return
-        now, rate = self._clock(), self.per_minute / 60
-        left, at = self._buckets.pop(client, (float(self.per_minute), now))
-        left = min(self.per_minute, left + (now - at) * rate)
-        self._buckets[client] = (left - 1 if left >= 1 else left, now)
-        if len(self._buckets) > self.clients:
-            self._buckets.popitem(last=False)
+        left, rate = self._spent(client, 1, least=1), self.per_minute / 60
         if left < 1:
             wait = round((1 - left) / rate + 0.05, 1)
             raise RateLimited(
@@ -71,3 +69,20 @@ class RateLimit:
                 hint=f"try again in {wait} s",
                 retry_after_s=wait,
             )
+
+    def charge(self, client: str, count: int) -> None:
+        """Count more, for a request that was let in and asks as much as several: never refused, but what the client
+        has not left it owes, and waits for."""
+        if self.per_minute and count:
+            self._spent(client, count, least=-math.inf)
+
+    def _spent(self, client: str, count: int, *, least: float) -> float:
+        """Tokens that the client had; `count` of them are gone if these were `least` or more."""
+        with self._lock:
+            now = self._clock()
+            left, at = self._buckets.pop(client, (float(self.per_minute), now))
+            left = min(self.per_minute, left + (now - at) * self.per_minute / 60)
+            self._buckets[client] = (left - count if left >= least else left, now)
+            if len(self._buckets) > self.clients:
+                self._buckets.popitem(last=False)
+        return left

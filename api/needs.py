@@ -39,6 +39,7 @@ def needs(scope: Scope) -> Any:  # what Depends gives is of use to fastapi only
             _same_origin(request, server)
         elif not own:
             client = "key " + server.keys.check(token, scope)
+        request.state.limited = None if own else client
         if not own:
             server.rates.take(client)
 

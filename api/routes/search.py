@@ -130,6 +130,8 @@ async def batch(server: UseBackend, request: Request) -> Response:
     """Up to `search_batch_max` searches, answered in order, their steps taken together; the first that fails fails all,
     unless `on_error` is `report`. `Accept: application/x-ndjson` gives one reply a line, as they are ready."""
     asked = await run_in_threadpool(read_batch, await request.body(), most=server.settings.search_batch_max)
+    if request.state.limited is not None:
+        server.rates.charge(request.state.limited, len(asked.searches) - 1)  # the request itself was counted
     found = replies(server, asked)
     if NDJSON in request.headers.get("accept", ""):
         first = await run_in_threadpool(next, found)

@@ -181,6 +181,16 @@ def test_a_batch_is_read_and_written_beside_the_event_loop(api: TestClient, monk
     assert (reply.status_code, len(reply.json()["replies"]), beside) == (200, 2, ["read", "write"])
 
 
+def test_each_search_of_a_batch_counts_for_the_rate_limit(shop: Path, stores: Stores) -> None:  # noqa: F811
+    settings = stores.settings.model_copy(update={"rate_limit_per_minute": 5})
+    with TestClient(create_app(settings), base_url=HERE) as client:
+        batch = {"searches": [{"text": f"amber {n}", "k": 1} for n in range(9)]}
+        assert client.post("/v1/search:batch", json=batch).status_code == 200
+        refused = client.post("/v1/search", json={"text": "amber"})
+        assert (refused.status_code, refused.json()["type"]) == (429, "urn:skugraph:error:rate-limited")
+        assert refused.json()["retry_after_s"] > 45  # four are owed, at one in 12 s
+
+
 def test_from_a_file(api: TestClient, stores: Stores, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from api.cli.batch import read_searches, run_batch
 

@@ -49,6 +49,19 @@ def test_zero_is_no_limit() -> None:
     assert all(passed(limit, "a") for _ in range(1000))
 
 
+def test_what_is_charged_is_owed() -> None:
+    clock = Clock()
+    limit = RateLimit(60, clock=clock)
+    limit.take("a")
+    limit.charge("a", 99)  # 40 more than it has
+    with pytest.raises(RateLimited) as caught:
+        limit.take("a")
+    assert caught.value.detail["retry_after_s"] == pytest.approx(41, abs=0.2)
+    assert passed(limit, "b")
+    clock.now = 41.1
+    assert [passed(limit, "a") for _ in range(2)] == [True, False]
+
+
 def test_clients_are_forgotten_oldest_first() -> None:
     limit = RateLimit(1, clients=2, clock=Clock())
     assert [passed(limit, client) for client in "abcaca"] == [True, True, True, True, False, False]
