@@ -131,7 +131,9 @@ class Settings(BaseSettings):
         "auto", description="API keys: auto asks for them on every address but loopback"
     )
     request_max_mb: float = Field(25, gt=0, description="Largest request body")
-    rate_limit_per_minute: int = Field(600, ge=0, description="Requests of one client a minute; 0 for no limit")
+    rate_limit_per_minute: int = Field(
+        600, ge=0, description="Requests of one client a minute, each search of a batch counted; 0: no limit"
+    )
     cypher_max_rows: int = Field(1000, ge=1, description="Most rows that a read-only Cypher query returns")
     cypher_timeout_s: float = Field(10, gt=0, description="Longest run of a read-only Cypher query")
 
