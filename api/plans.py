@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,8 @@ from numpy.typing import NDArray
 from api.fusion import Ranked, ordered
 from kg.vectors.client import Fetched, VectorHit, VectorStore
 from kg.vectors.expressions import isin
-from kg.vectors.resident_view import Inside
 
-__all__ = ["Ask", "attribute", "exact", "ids", "overfetch", "resident"]
+__all__ = ["Ask", "Candidates", "attribute", "exact", "ids", "overfetch", "resident"]
 
 MAX_HITS = 16_384  # instances that Milvus returns at once for one query
 MAX_ANSWER = 4 * MAX_HITS  # and for all queries of a request, so that an answer stays below the wire limit
@@ -96,7 +96,17 @@ def exact(ask: Ask, product_ids: Iterable[str]) -> list[list[Ranked]]:
     return best
 
 
-def resident(ask: Ask, inside: Inside) -> list[list[Ranked]]:
+class Candidates(Protocol):
+    """Rows that are near by, whatever they come from."""
+
+    def candidates(
+        self, collection: str, questions: Sequence[NDArray[np.float32]], k: int, exclude: frozenset[str]
+    ) -> Iterator[tuple[int, Fetched]]:
+        """As `kg.vectors.resident_view.Inside` has them."""
+        ...
+
+
+def resident(ask: Ask, inside: Candidates) -> list[list[Ranked]]:
     """Score everything that the selection admits in the copy beside this process. It keeps the vectors as they are
     stored, so the final scores are those of every other plan."""
     best: list[list[Ranked]] = [[] for _ in ask.questions]

@@ -6,7 +6,7 @@ Each is a function (query (D,), highest price) → ids, best first. Building one
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -152,9 +152,10 @@ class CopyAlone:
         self.rows, self.mask = rows, mask
 
     def candidates(
-        self, collection: str, questions: tuple[NDArray[np.float32], ...], k: int, exclude: frozenset[str]
-    ) -> list[list[Fetched]]:
-        return [[self.rows.fetch(numbers)] for numbers in self.rows.nearest(questions, self.mask, k)]
+        self, collection: str, questions: Sequence[NDArray[np.float32]], k: int, exclude: frozenset[str]
+    ) -> Iterator[tuple[int, Fetched]]:
+        for at, numbers in enumerate(self.rows.nearest(questions, self.mask, k)):
+            yield at, self.rows.fetch(numbers)
 
 
 def copy_alone(catalogue: Catalogue, folder: Path, k: int, dtype: str = "float32") -> Way:
@@ -164,8 +165,8 @@ def copy_alone(catalogue: Catalogue, folder: Path, k: int, dtype: str = "float32
     rows = mapped(folder)
 
     def ask(query: NDArray[np.float32], price: float) -> list[str]:
-        inside = CopyAlone(rows, rows.mask(Leaf("max_price", price)))
-        [found] = plans.resident(Ask(None, "", (query[None],), k), inside)  # type: ignore[arg-type]
+        asked = Ask(None, "", (query[None],), k)  # type: ignore[arg-type]  # no store is asked
+        [found] = plans.resident(asked, CopyAlone(rows, rows.mask(Leaf("max_price", price))))
         return [one.product_id for one in found]
 
     return ask

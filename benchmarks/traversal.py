@@ -151,7 +151,8 @@ def copy_alone(
         mask = rows.mask(Leaf("near", sorted(asked[number])))
         there, used = time.perf_counter(), time.process_time()
         question = queries[number % len(queries)][None]
-        plans.resident(Ask(None, "", (question,), K), CopyAlone(rows, mask))  # type: ignore[arg-type]
+        nobody = Ask(None, "", (question,), K)  # type: ignore[arg-type]  # no store is asked
+        plans.resident(nobody, CopyAlone(rows, mask))
         end, at_end = time.perf_counter(), time.process_time()
         if number >= 0:
             spent = there - start, end - there, used - own, at_end - used
