@@ -30,7 +30,7 @@ from api.calibrating import Pairs, choose, needed
 from api.matching import DEPTH, WAYS
 from benchmarks.figures import Figure, write_figures
 from benchmarks.quality_answers import pictures, remembering, unit
-from benchmarks.quality_data import item_of, kept, products_of
+from benchmarks.quality_data import grocery_photos, item_of, kept, products_of
 from encoders import Encoder, load
 from encoders.data import Split, TrainItem, split_of
 from encoders.training import train
@@ -73,14 +73,8 @@ def from_folder(data: Path, quick: bool) -> Task:
     """
     if (data / "images.csv").is_file():
         found = [
-            Listing(
-                p.id,
-                p.identity,
-                "",
-                _own(dict(p.attributes)["split"]),
-                item_of(data, p, p.title, _own(dict(p.attributes)["split"])),
-            )
-            for p in products_of(data, "images.csv", "grocerystore", split="split")
+            Listing(p.id, p.identity, "", _own(part), item_of(data, p, p.title, _own(part)))
+            for part, p in grocery_photos(data)
         ]
         return Task("grocerystore", _some(found, quick), ("image",))
     table = data / "items.csv"

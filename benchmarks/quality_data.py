@@ -24,7 +24,7 @@ from kg.catalogue.readers import read_rows
 from kg.errors import BadInput
 from kg.records import Product, content_hash
 
-__all__ = ["Benchmark", "fashion", "grocery", "item_of", "kept", "products_of", "with_pictures"]
+__all__ = ["Benchmark", "fashion", "grocery", "grocery_photos", "item_of", "kept", "products_of", "with_pictures"]
 
 ONE_PRODUCT = ("no_scenes", "no_detector")  # photos of one product: nothing to find in them, nothing to compose
 WEIGHTS = (1.0, 0.3, 3.0)  # of a text beside its picture
@@ -104,9 +104,11 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
         BadInput: a photo of a class that is not known.
     """
     classes = {p.id: (data, p) for p in products_of(data, "classes.csv", "grocerystore-classes")}
-    photos = list(products_of(data, "images.csv", "grocerystore", split="split"))
-    if quick:
-        photos = [p for p in photos if kept(p.id)]
+    parts, photos = {}, []
+    for part, p in grocery_photos(data):
+        if not quick or kept(p.id):
+            parts[p.id] = part
+            photos.append(p)
     if test_data and (test_data / "classes.csv").is_file():
         classes |= {p.id: (test_data, p) for p in products_of(test_data, "classes.csv", "grocerystore-classes")}
     texts = {key: p.text for key, (_, p) in classes.items()}
@@ -117,9 +119,9 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
                            f"classes.csv knows nothing ({len(strange)} photos like it)")  # fmt: skip
 
     known(data, photos)
-    used = [item_of(data, p, texts[p.identity], _split(p)) for p in photos if _split(p) != "test"]
+    used = [item_of(data, p, texts[p.identity], parts[p.id]) for p in photos if parts[p.id] != "test"]
     iconic = [item_of(folder, p, texts[key]) for key, (folder, p) in classes.items()]
-    folder, asked = data, [p for p in photos if _split(p) == "test"]
+    folder, asked = data, [p for p in photos if parts[p.id] == "test"]
     if test_data:
         folder, asked = test_data, list(products_of(test_data, "images.csv", "grocerystore"))
         known(folder, asked)
@@ -178,6 +180,15 @@ def grocery(data: Path, test_data: Path | None, quick: bool) -> Benchmark:
     )
 
 
+def grocery_photos(folder: Path) -> Iterator[tuple[Split, Product]]:
+    """Photos of the set, each with its part. That is no attribute of a product: encoders are told those, and would
+    learn to tell training from validation."""
+    for product in products_of(folder, "images.csv", "grocerystore", split="split"):
+        rest = tuple(pair for pair in product.attributes if pair[0] != "split")
+        part = dict(product.attributes)["split"]
+        yield cast(Split, part), product.model_copy(update={"attributes": rest})
+
+
 def products_of(folder: Path, table: str, columns: str | ColumnMap, **attributes: str) -> Iterator[Product]:
     """Records of a table; `attributes` adds columns to the map."""
     known = ColumnMap.load(columns) if isinstance(columns, str) else columns
@@ -220,10 +231,6 @@ def with_pictures(folder: Path, products: Sequence[Product]) -> tuple[list[Produ
 def _key(product: Product) -> str:
     """Of the very product; a listing that names none is one for itself."""
     return product.identity or product.id
-
-
-def _split(product: Product) -> Split:
-    return cast(Split, dict(product.attributes)["split"])
 
 
 def kept(key: str) -> bool:

@@ -164,6 +164,13 @@ def test_splits_and_test_data(fashion_set: Path, grocery_set: Path) -> None:
     assert len(grocery(grocery_set, None, False).training) == 80
 
 
+def test_no_encoder_is_told_which_part_an_item_is_of(fashion_set: Path, grocery_set: Path, ikea_set: Path) -> None:
+    sets = [fashion(fashion_set, None, False), grocery(grocery_set, None, False), rooms(ikea_set, None, False)]
+    told = {pair for one in sets for item in one.training for pair in item.entities}
+    assert {"brand", "category"} <= {kind for kind, _ in told}
+    assert not {"train", "val", "test"} & {word for pair in told for word in pair}
+
+
 def test_listings_that_name_no_product_are_not_one_product(fashion_set: Path, tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes((fashion_set / "images.zip").read_bytes())
     with (fashion_set / "items.csv").open(encoding="utf-8") as file:
