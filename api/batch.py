@@ -30,7 +30,7 @@ from api.words import query_words
 from encoders.protocol import entity_encoder
 from kg.errors import BadInput, NotFound, SkugraphError
 from kg.graph import selection as graph_side
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
 from kg.graph.selection import Selection
 from kg.rules import Rule
 from kg.rules import version as rule_version
@@ -117,13 +117,13 @@ def _together(
     ranking = [task for task in _left(tasks) if task.ranks]
     _each(ranking, lambda task: _understand(searcher, task))
     if _left(ranking):
-        generation, stale, version = searcher.standing()
+        generation, stale, version, revision = searcher.standing()
         for task in ranking:
             task.generation, task.stale = generation, stale
     else:
-        generation, version = None, rule_version(searcher.stores.graph)
+        generation, version, revision = None, rule_version(searcher.stores.graph), None
     if rules and version:
-        _each(_left(tasks), lambda task: _rule(searcher, task, version))
+        _each(_left(tasks), lambda task: _rule(searcher, task, version, revision))
     _embed(searcher, _left(ranking), generation)
     _plan(searcher, _left(ranking))
     _rank(searcher, _left(ranking))
@@ -160,7 +160,7 @@ def _select(searcher: Searcher, tasks: Sequence[Task], refused: dict[str, BadInp
 
     def resolved(request: SearchRequest) -> Selection | SkugraphError:
         try:
-            return select(graph, request.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
+            return selected(graph, request.filters, settings)
         except SkugraphError as error:
             return error
 
@@ -194,12 +194,12 @@ def _understand(searcher: Searcher, task: Task) -> None:
         task.notes.append(note)
 
 
-def _rule(searcher: Searcher, task: Task, version: int) -> None:
+def _rule(searcher: Searcher, task: Task, version: int, revision: int | None) -> None:
     """The rules in force for this search."""
     stores = searcher.stores
     with task.clock("rules"):
         found = searcher.rules.in_force(task.request.text, within(task.selection), version)
-        task.ruling = Ruling.of(searcher.rules, found, stores.settings)
+        task.ruling = Ruling.of(searcher.rules, found, stores.settings, revision)
 
 
 def _embed(searcher: Searcher, tasks: Sequence[Task], generation: Generation | None) -> None:

@@ -6,7 +6,7 @@ from api.models import Facet, Facets
 from kg.filters import Filters
 from kg.graph import selection as graph_side
 from kg.graph.cypher.filters import END_BRANDS, END_CATEGORIES
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
 from kg.stores import Stores
 
 __all__ = ["facets"]
@@ -21,8 +21,8 @@ def facets(stores: Stores, filters: Filters, *, limit: int = 50) -> Facets:
         BadFilter, BadQuery, TooLarge: see `kg.graph.resolving.select`.
         StoreDown: the graph does not answer.
     """
-    settings, graph = stores.settings, stores.graph
-    selection = select(graph, filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
+    graph = stores.graph
+    selection = selected(graph, filters, stores.settings)
     brands, categories = (
         tuple(
             Facet(key=row["key"], text=row["text"], count=row["n"])

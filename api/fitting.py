@@ -16,9 +16,9 @@ import numpy as np
 from api.costs import DIM, Costs, keep, shipped
 from api.lists import EMBED, NO_GENERATION
 from api.plans import Ask, exact
+from kg import feed
 from kg.errors import NotFound
 from kg.graph import selection as graph_side
-from kg.graph.cypher.feed import REVISION
 from kg.graph.selection import Selection
 from kg.stores import Stores
 from kg.vectors import generations
@@ -68,7 +68,7 @@ def fit(stores: Stores, progress: Progress | None = None) -> Fitted:
     generation = generations.live(stores)
     if generation is None:
         raise NotFound(NO_GENERATION, hint=EMBED)
-    collection = next(iter(generation.collections(stores.vectors.prefix).values()))
+    collection = generation.first(stores.vectors.prefix)
     rows, before = stores.vectors.count(collection), shipped(stores.vectors.engine)
     ids = list(islice(graph_side.stream_ids(stores.graph, Selection()), MANY))
     probes: list[tuple[str, Callable[[], dict[str, float]]]] = [
@@ -90,7 +90,7 @@ def fit(stores: Stores, progress: Progress | None = None) -> Fitted:
 
 def _graph(stores: Stores, ids: list[str]) -> dict[str, float]:
     graph = stores.graph
-    read = _ms(lambda: graph.read(REVISION))
+    read = _ms(lambda: feed.revision(graph))
     found = {"graph_ms": read}
     if len(ids) > FEW:
         some = _ms(lambda: _drained(islice(graph_side.stream_ids(graph, Selection()), len(ids))))

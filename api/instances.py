@@ -22,7 +22,7 @@ from api.search import DEPTH, Searcher
 from api.words import query_words
 from encoders.protocol import Encoder
 from kg.errors import BadInput, NotFound
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
 from kg.graph.selection import Selection
 from kg.settings import InstanceKind
 from kg.vectors.generations import Generation, Part
@@ -72,7 +72,7 @@ def search_instances(searcher: Searcher, request: InstancesRequest) -> Instances
         if wanted > settings.search_max_k:
             raise BadInput(f"{name} = {wanted}: at most {settings.search_max_k} (setting search_max_k)", field=name)
     with clock("select"):
-        selection = select(graph, request.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
+        selection = selected(graph, request.filters, settings)
     with clock("decode"):
         image = picture(settings, request.image, request.image_url)
         assert image is not None  # the request has one

@@ -106,7 +106,7 @@ def choose(
     if forced == "resident":
         return Plan("resident", "asked for", inside=inside)
     assert generation is not None  # there is a copy of it
-    first = next(iter(generation.collections(stores.vectors.prefix).values()))
+    first = generation.first(stores.vectors.prefix)
     size, rows = inside.count(first), inside.view.size(first)
     sizes = Sizes(rows=rows, dim=generation.dim, whole=max(1, inside.view.products(first)), inside=size, k=k)
     refused = {**_bounds(stores, sizes), **refused}
@@ -145,8 +145,9 @@ def _without_copy(
     size = stores.statistics.count(selection, limit)
     whole = stores.statistics.products()
     rows, dim = (_rows(stores, generation), generation.dim) if generation else (whole, 256)
-    refused = {**_bounds(stores, Sizes(rows=rows, dim=dim, whole=whole, inside=size, k=k)), **refused}
-    name = _cheapest(costs_of(stores), Sizes(rows=rows, dim=dim, whole=whole, inside=size, k=k), refused)
+    sizes = Sizes(rows=rows, dim=dim, whole=whole, inside=size, k=k)
+    refused = {**_bounds(stores, sizes), **refused}
+    name = _cheapest(costs_of(stores), sizes, refused)
     known = size < limit
     why = f"{'' if known else 'at least '}{size} of {whole} products" + (f"; {obstacle}" if obstacle else "")
     return _taken(stores, selection, name, why, told, refused, size, known)
@@ -167,7 +168,7 @@ def _bounds(stores: Stores, sizes: Sizes) -> dict[VectorPlan, str]:
 
 
 def _rows(stores: Stores, generation: Generation) -> int:
-    first = next(iter(generation.collections(stores.vectors.prefix).values()))
+    first = generation.first(stores.vectors.prefix)
     return stores.statistics.rows(first, generation.cursor, lambda: stores.vectors.count(first))
 
 

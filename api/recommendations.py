@@ -30,7 +30,7 @@ from api.search import Searcher
 from kg.errors import BadInput, NotFound
 from kg.graph.cypher.recommendations import SAME_AS
 from kg.graph.driver import Graph
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
 from kg.graph.selection import Selection
 from kg.stores import Stores
 from kg.vectors.generations import Generation
@@ -200,8 +200,7 @@ def _instances(searcher: Searcher, request: RecommendationsRequest, *, filters: 
 
 
 def _selection(stores: Stores, request: RecommendationsRequest) -> Selection:
-    settings = stores.settings
-    return select(stores.graph, request.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
+    return selected(stores.graph, request.filters, stores.settings)
 
 
 def _same(graph: Graph, ids: Sequence[str]) -> frozenset[str]:

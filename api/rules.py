@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from kg import feed
 from kg.conditions import All, Leaf
 from kg.errors import BadInput
-from kg.graph.cypher.feed import REVISION
 from kg.graph.driver import Graph
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
 from kg.graph.selection import Selection, members
 from kg.records import normalise
 from kg.rules import Action, Rule, listing
@@ -106,9 +106,7 @@ class RuleBook:
             start = self._clock()
             outcome: Selection | BadInput
             try:
-                outcome = select(
-                    self.graph, rule.filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s
-                )
+                outcome = selected(self.graph, rule.filters, settings)
             except BadInput as error:
                 outcome = error
             end = self._clock()
@@ -138,17 +136,18 @@ class Ruling:
     _judged: dict[str, Rule | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, book: RuleBook, rules: Sequence[Rule], settings: Settings) -> Ruling:
+    def of(cls, book: RuleBook, rules: Sequence[Rule], settings: Settings, revision: int | None = None) -> Ruling:
         """Resolves the filters of the rules. A rule whose filters fail by now is left out, and noted: it must not bring
-        down every search."""
+        down every search. `revision` is the catalogue's, where it was read just now."""
         made = cls(book.graph)
         kept = []
         filtered = any(rule.filters is not None for rule in rules)
-        revision = int(book.graph.read(REVISION)[0]["revision"]) if filtered else 0
+        if filtered and revision is None:
+            revision = feed.revision(book.graph)
         for rule in rules:
             try:
                 if rule.filters is not None:
-                    made._inside[rule.id] = book.resolved(rule, revision, settings)
+                    made._inside[rule.id] = book.resolved(rule, revision or 0, settings)
                 kept.append(rule)
             except BadInput as error:
                 made.notes.append(f"rule {rule.id} is left out: {error.message}")

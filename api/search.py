@@ -80,17 +80,18 @@ class Searcher:
         """The generation to search, and how many changes of the catalogue it has not embedded yet."""
         return self.standing()[:2]
 
-    def standing(self) -> tuple[Generation | None, int, int]:
-        """These two, and the version of the rules. Changes are counted once for each state of the catalogue."""
+    def standing(self) -> tuple[Generation | None, int, int, int]:
+        """These two, the version of the rules, and the revision of the catalogue. Changes are counted once for each
+        state of it."""
         generation, revision, rules = generations.standing(self.stores)
         if generation is None or generation.cursor >= revision:
-            return generation, 0, rules
+            return generation, 0, rules, revision
         at = (generation.id, generation.cursor, revision)
         known, count = self._stale
         if known != at:  # not under a lock: at worst two threads count the same
             count = generations.stale(self.stores, generation)
             self._stale = at, count
-        return generation, count, rules
+        return generation, count, rules, revision
 
     def rank(
         self,

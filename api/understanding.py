@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from api.words import query_words
+from kg import feed
 from kg.entities import Phrases
 from kg.errors import BadInput, EncoderMismatch
 from kg.graph import neighbourhood
 from kg.graph.cypher import browse
-from kg.graph.cypher.feed import REVISION
 from kg.graph.cypher.neighbourhood import ENTITY_TYPES
 from kg.graph.neighbourhood import Node
 from kg.records import entity_key, normalise
@@ -183,7 +183,7 @@ class EntityFinder:
         return _Known(time.monotonic(), revision, tuple(sorted(row["type"] for row in graph.read(ENTITY_TYPES))))
 
     def _revision(self) -> int:
-        return int(self.stores.graph.read(REVISION)[0]["revision"])
+        return feed.revision(self.stores.graph)
 
 
 def _found(node: Node, score: float, how: How, words: str) -> Found:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from kg import feed
 from kg.faults import Fault, FaultKind, Progress, Report
 from kg.graph.cypher import audit as cypher
 from kg.graph.cypher.catalogue import REVISION_TAKE
-from kg.graph.cypher.feed import REVISION
 from kg.graph.driver import Tx
 from kg.regions import split_region
 from kg.stores import Stores
@@ -29,7 +29,7 @@ Row = Mapping[str, Any]
 def look_at_products(stores: Stores, kept: Sequence[Generation], report: Report, repair: bool, say: Progress) -> None:
     """Every product against its rows in every generation. A product that changes meanwhile takes a revision beyond the
     last one here: it is met by nobody, and is no fault."""
-    last = int(stores.graph.read(REVISION)[0]["revision"])
+    last = feed.revision(stores.graph)
     after, span = 0, PAGE
     while after < last and kept:
         until = min(after + span, last)

@@ -11,7 +11,7 @@ from kg.graph.cypher.feed import FEED_CHANGED, FEED_GONE, FEED_PRODUCTS, FEED_RE
 from kg.graph.driver import Graph
 from kg.records import Box, caption
 
-__all__ = ["Change", "Instance", "Stated", "changed", "changes", "stale", "stated"]
+__all__ = ["Change", "Instance", "Stated", "changed", "changes", "revision", "stale", "stated"]
 
 Stated = tuple[tuple[str, str], ...]  # (type, value) of entities that fields name, as their keys have them
 
@@ -41,10 +41,14 @@ class Change:
     instances: tuple[Instance, ...] = ()  # by id
 
 
+def revision(graph: Graph) -> int:
+    """Number of the catalogue's latest change, 0 before the first."""
+    return int(graph.read(REVISION)[0]["revision"])
+
+
 def changes(graph: Graph, after: int, limit: int) -> list[Change]:
     """The first `limit` changes with a revision above `after`, in order; empty when there are none."""
-    [row] = graph.read(REVISION)
-    last, span = row["revision"], WINDOW * limit
+    last, span = revision(graph), WINDOW * limit
     while True:
         # Without an upper end near by, an engine may sort everything that is left before it takes the first few.
         until = min(after + span, last)

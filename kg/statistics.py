@@ -6,8 +6,8 @@ import hashlib
 import threading
 from collections.abc import Callable
 
+from kg import feed
 from kg.graph import selection as graph_side
-from kg.graph.cypher.feed import REVISION
 from kg.graph.cypher.filters import COUNT
 from kg.graph.driver import Graph
 from kg.graph.selection import Selection
@@ -37,10 +37,7 @@ class Statistics:
 
     def count(self, selection: Selection, limit: int) -> int:
         """Admitted products, counted up to `limit`."""
-        revision, asked = (
-            int(self.graph.read(REVISION)[0]["revision"]),
-            hashlib.sha256(repr(selection.tree).encode()).hexdigest(),
-        )
+        revision, asked = feed.revision(self.graph), hashlib.sha256(repr(selection.tree).encode()).hexdigest()
         with self._lock:
             if revision != self._revision or len(self._counts) > KEPT:
                 self._revision, self._counts = revision, {}

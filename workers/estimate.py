@@ -12,10 +12,10 @@ from typing import Any, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.protocol import Encoder
+from kg import feed
 from kg.catalogue.pictures import Pictures
 from kg.errors import TooLarge
 from kg.feed import Change, changes, stale
-from kg.graph.cypher.feed import REVISION
 from kg.stores import Stores
 from kg.vectors import generations
 from kg.vectors.client import VectorStore
@@ -138,7 +138,7 @@ class _Sample:
 
 def _sample(stores: Stores, encoder: Encoder, rule: RegionRule | None, cursor: int) -> _Sample:
     """Products of several places of what is to be embedded; the first few are done before the clock starts."""
-    last = int(stores.graph.read(REVISION)[0]["revision"])
+    last = feed.revision(stores.graph)
     places = [cursor + (last - cursor) * n // PLACES for n in range(PLACES)]
     found = {one.id: one for place in places for one in changes(stores.graph, place, EACH) if not one.removed}
     products = list(found.values())

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 import encoders
 from encoders.neighbours import nearest
+from kg import feed
 from kg.cooccurrence import Mentions, cooccurring
-from kg.graph.cypher.feed import REVISION
 from kg.graph.cypher.similarity import ENTITY_TEXTS, PRODUCT_LINKS
 from kg.graph.edges import Edges
 from kg.records import content_hash
@@ -89,7 +89,7 @@ class Catalogue:
         """Names all that edges are computed from: the same state gives the same edges."""
         settings, live = self.stores.settings, generations.live(self.stores)
         vectors = [live.id, live.cursor] if live else []
-        revision = self.stores.graph.read(REVISION)[0]["revision"]
+        revision = feed.revision(self.stores.graph)
         asked = [settings.similarity_k, settings.similarity_threshold, sorted(settings.similarity_sources)]
         return "s" + content_hash([METHOD, asked, revision, vectors, self.entities])[:10]
 

@@ -13,8 +13,9 @@ from kg.graph.driver import Graph
 from kg.graph.readonly import ask
 from kg.graph.selection import Selection
 from kg.records import entity_key, normalise
+from kg.settings import Settings
 
-__all__ = ["select"]
+__all__ = ["select", "selected"]
 
 UNKNOWN = 1e9  # products of a start whose size the graph does not tell
 LINKS = ("brands", "categories", "entities", "near")  # conditions whose keys are entities
@@ -39,6 +40,11 @@ def select(graph: Graph, filters: Filters, *, max_ids: int, timeout_s: float) ->
         TooLarge: the pattern returns more than `max_ids` rows.
     """
     return _Resolver(graph, max_ids, timeout_s).resolve(filters)
+
+
+def selected(graph: Graph, filters: Filters, settings: Settings) -> Selection:
+    """The same, with the bounds of the settings."""
+    return select(graph, filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
 
 
 class _Resolver:

@@ -84,6 +84,10 @@ class Generation:
         """Kind → name of its collection."""
         return {kind: collection(prefix, self.id, kind) for kind in self.kinds}
 
+    def first(self, prefix: str) -> str:
+        """Name of the collection of its first kind: where any will do, to count or to time."""
+        return collection(prefix, self.id, self.kinds[0])
+
     def suited(self, part: Part) -> list[InstanceKind]:
         """Kinds of vectors that a part of a question is compared with. A generation that keeps none of these is asked
         in what it has; only a pair, which stands beside its two parts, is left out then."""

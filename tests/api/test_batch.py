@@ -19,7 +19,7 @@ from api.search import Searcher
 from encoders import load
 from kg.errors import BadFilter, BadInput, NotFound, SkugraphError, TooLarge
 from kg.filters import Filters
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
 from kg.graph.selection import Selection
 from kg.stores import Stores
 from tests.api.test_search import checkpoint, shop  # noqa: F401  # fixtures
@@ -101,9 +101,9 @@ def test_equal_filters_that_fail_are_resolved_once(
 
     def counted(graph: Any, filters: Filters, **limits: Any) -> Selection:
         asked.append(filters)
-        return select(graph, filters, **limits)
+        return selected(graph, filters, settings)
 
-    monkeypatch.setattr("api.batch.select", counted)
+    monkeypatch.setattr("api.batch.selected", counted)
     wrong = {"cypher": "MATCH (p:Product) RETURN p.id, p.title"}
     requests = [SearchRequest(text=f"amber {n}", filters=wrong) for n in range(40)]  # more than take a step together
     requests.insert(7, SearchRequest(text="amber", k=1))

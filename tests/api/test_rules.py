@@ -21,7 +21,8 @@ from api.rules import KEPT_S, RuleBook, Ruling
 from api.search import Searcher
 from kg import rules
 from kg.filters import Filters
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
+from kg.settings import Settings
 from kg.stores import Stores
 from tests.api.world import World, build
 from tests.shop import put
@@ -233,13 +234,13 @@ def test_filters_of_rules_are_resolved_once_for_each_state_of_the_catalogue(
 ) -> None:
     now, took, made = 1000.0, 0.0, list[Filters]()
 
-    def counted(graph: Any, filters: Filters, **limits: Any) -> Any:
+    def counted(graph: Any, filters: Filters, settings: Settings) -> Any:
         nonlocal now
         now += took
         made.append(filters)
-        return select(graph, filters, **limits)
+        return selected(graph, filters, settings)
 
-    monkeypatch.setattr("api.rules.select", counted)
+    monkeypatch.setattr("api.rules.selected", counted)
     book = RuleBook(stores.graph, clock=lambda: now)
     wrong = Filters(cypher="MATCH (p:Product) RETURN p.id, p.title")
     some = [rules.add(stores.graph, "bury", filters=filters) for filters in (Filters(min_price=20), wrong)]
