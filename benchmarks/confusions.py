@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure, write_figures
+from benchmarks.figures import Figure, pyplot, write_figures
 from benchmarks.quality_answers import pictures
 from benchmarks.quality_data import ONE_PRODUCT, item_of, products_of
 from encoders import load
@@ -142,18 +142,13 @@ def _other(asked: Questions, first: NDArray[np.int64], name: str) -> float:
 
 def draw(asked: Questions, found: Sequence[Case], names: Sequence[str], path: Path) -> None:
     """A picture of some cases of both kinds: the text, the right picture, and the first one of either encoder."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     kinds = {"removed": [c for c in found if c.removed][:SHOWN], "new": [c for c in found if not c.removed][:SHOWN]}
     shown = [(kind, case) for kind, some in kinds.items() for case in some]
     if not shown:
         raise ValueError("the encoders are right and wrong in the same places: there is nothing to draw")
-    figure, axes = pyplot.subplots(
-        len(shown), 4, figsize=(10, 2.2 * len(shown)), squeeze=False, width_ratios=[2, 1, 1, 1]
-    )
+    if (plt := pyplot()) is None:
+        return
+    figure, axes = plt.subplots(len(shown), 4, figsize=(10, 2.2 * len(shown)), squeeze=False, width_ratios=[2, 1, 1, 1])
     for row, (kind, case) in zip(axes, shown, strict=True):
         for axis in row:
             axis.axis("off")
@@ -169,7 +164,7 @@ def draw(asked: Questions, found: Sequence[Case], names: Sequence[str], path: Pa
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def _folded(text: str, width: int = 36, lines: int = 4) -> str:

@@ -7,13 +7,15 @@ import os
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
 
-__all__ = ["Figure", "machine", "print_table", "write_figures", "write_json"]
+__all__ = ["Figure", "document", "machine", "print_table", "pyplot", "write_figures", "write_json"]
 
 PACKAGES = ("arcadedb-embedded", "milvus-lite", "neo4j", "numpy", "pymilvus", "torch")
 
@@ -79,7 +81,12 @@ def write_figures(figures: Sequence[Figure], out: Path | None) -> None:
         ],
     )
     if out:
-        write_json(out, {"machine": machine(), "figures": [{**asdict(f), "ratio": f.ratio} for f in figures]})
+        write_json(out, document(figures))
+
+
+def document(figures: Iterable[Figure]) -> dict[str, Any]:
+    """The machine and the figures, as every benchmark's JSON begins."""
+    return {"machine": machine(), "figures": [{**asdict(f), "ratio": f.ratio} for f in figures]}
 
 
 def write_json(out: Path, document: object) -> None:
@@ -94,6 +101,17 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     lines.insert(1, ["-" * width for width in widths])
     for line in lines:
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |", flush=True)
+
+
+def pyplot() -> ModuleType | None:
+    """matplotlib's, drawing into files; None, which is said, where it is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        print("no plot: matplotlib is not installed (extra `plots`)")
+        return None
+    matplotlib.use("Agg")
+    return import_module("matplotlib.pyplot")
 
 
 def _short(value: float | None) -> str:

@@ -27,21 +27,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.models import VectorPlan
-from benchmarks.figures import Figure, machine, print_table, write_figures, write_json
+from benchmarks.figures import Figure, document, print_table, pyplot, write_figures, write_json
 from benchmarks.filtered_systems import (
     Catalogue,
     Way,
     copy_alone,
     faiss_hnsw,
+    loaded,
     numpy_scan,
     planned,
     raw_milvus,
     server_collection,
 )
 from kg.home import Home
-from kg.scale import Scale, load
-from kg.settings import load_settings
-from kg.stores import open_stores, stop_stores
+from kg.scale import Scale
 from kg.vectors import generations
 from kg.vectors.client import VectorStore
 
@@ -185,15 +184,9 @@ RIVALS = ("Milvus Lite", "Milvus server", *HERE)
 
 def plot(found: Sequence[Cell], path: Path) -> None:
     """Time over share, a line a way; those below the recall are dashed."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError:
-        print("no plot: matplotlib is not installed (extra `plots`)")
+    if (plt := pyplot()) is None:
         return
-    figure, axes = pyplot.subplots(figsize=(8, 5))
+    figure, axes = plt.subplots(figsize=(8, 5))
     for way in dict.fromkeys(cell.way for cell in found):
         mine = sorted((cell for cell in found if cell.way == way), key=lambda cell: cell.share)
         low = min(cell.recall for cell in mine)
@@ -233,13 +226,7 @@ def main() -> None:
             if options.half:
                 ways["resident, float16"] = copy_alone(catalogue, folder / "half", K, "float16")
         else:
-            home = Home(options.home or folder / "home")
-            stack.callback(stop_stores, home)
-            stores = stack.enter_context(open_stores(load_settings(home=home.root, resident_mb=1e6, ids_max=size)))
-            begun = time.monotonic()
-            load(stores, scale, lambda what, done, total: print(f"\r{what} {done}/{total}", end="", flush=True))
-            stores.resident.build()
-            print(f"\nloaded in {time.monotonic() - begun:.0f} s")
+            stores = loaded(stack, Home(options.home or folder / "home"), scale)
             ways[OURS] = planned(stores, K)
             ways |= {f"{plan} alone": planned(stores, K, plan) for plan in get_args(VectorPlan)}
             live = generations.live(stores)
@@ -259,8 +246,7 @@ def main() -> None:
     made = figures(found, size, "resident" if options.copy_only else OURS)
     write_figures(made, None)
     if options.out:
-        document = {"machine": machine(), "figures": [{**asdict(f), "ratio": f.ratio} for f in made]}
-        write_json(options.out, {**document, "cells": [asdict(cell) for cell in found]})
+        write_json(options.out, {**document(made), "cells": [asdict(cell) for cell in found]})
         plot(found, options.out.with_suffix(".png"))
 
 

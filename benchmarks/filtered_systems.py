@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,12 +19,15 @@ from api.models import VectorPlan
 from api.planner import choose, run
 from api.plans import Ask
 from api.search import Searcher
+from encoders.protocol import Encoder
 from kg.conditions import Leaf
 from kg.filters import Filters
-from kg.graph.resolving import select
+from kg.graph.resolving import selected
+from kg.home import Home
 from kg.records import entity_key, normalise
-from kg.scale import Scale
-from kg.stores import Stores
+from kg.scale import Scale, load
+from kg.settings import load_settings
+from kg.stores import Stores, open_stores, stop_stores
 from kg.vectors.client import Fetched, VectorStore
 from kg.vectors.expressions import between
 from kg.vectors.resident_files import mapped, write
@@ -36,6 +40,9 @@ __all__ = [
     "as_rows",
     "copy_alone",
     "faiss_hnsw",
+    "loaded",
+    "nearest",
+    "no_encoder",
     "numpy_scan",
     "planned",
     "raw_milvus",
@@ -111,21 +118,39 @@ class Catalogue:
         return [id for _, id in sorted(exact)[:k]]
 
 
+def loaded(stack: ExitStack, home: Home, scale: Scale) -> Stores:
+    """Embedded stores that hold the catalogue, with the copy beside them, until the stack is left."""
+    stack.callback(stop_stores, home)
+    stores = stack.enter_context(open_stores(load_settings(home=home.root, resident_mb=1e6, ids_max=scale.listings)))
+    begun = time.monotonic()
+    load(stores, scale, lambda what, done, total: print(f"\r{what} {done}/{total}", end="", flush=True))
+    stores.resident.build()
+    print(f"\nloaded in {time.monotonic() - begun:.0f} s")
+    return stores
+
+
+def no_encoder(path: str) -> Encoder:
+    raise AssertionError(f"nothing is encoded here: {path}")
+
+
+def nearest(
+    searcher: Searcher, filters: Filters, query: NDArray[np.float32], k: int, forced: VectorPlan | None = None
+) -> tuple[str, list[str]]:
+    """Ours, from filters to the plan and ids: select, look which generation is live, plan, search."""
+    stores = searcher.stores
+    selection = selected(stores.graph, filters, stores.settings)
+    generation, stale = searcher.live()
+    assert generation is not None
+    plan = choose(stores, selection, stale, forced=forced, generation=generation, k=k)
+    [collection] = generation.collections(stores.vectors.prefix).values()
+    [found] = run(stores, plan, selection, Ask(stores.vectors, collection, (query[None],), k))
+    return plan.name, [one.product_id for one in found]
+
+
 def planned(stores: Stores, k: int, forced: VectorPlan | None = None) -> Way:
-    """Ours, from filters to ids: select, look which generation is live, plan, search."""
-    searcher = Searcher(stores, lambda path: None)  # type: ignore[arg-type, return-value]  # nothing is encoded
-
-    def ask(query: NDArray[np.float32], price: float) -> list[str]:
-        settings = stores.settings
-        selection = select(stores.graph, Filters(max_price=price), max_ids=settings.ids_max, timeout_s=60)
-        generation, stale = searcher.live()
-        assert generation is not None
-        plan = choose(stores, selection, stale, forced=forced, generation=generation, k=k)
-        [collection] = generation.collections(stores.vectors.prefix).values()
-        [found] = run(stores, plan, selection, Ask(stores.vectors, collection, (query[None],), k))
-        return [one.product_id for one in found]
-
-    return ask
+    """Ours, as `nearest`."""
+    searcher = Searcher(stores, no_encoder)
+    return lambda query, price: nearest(searcher, Filters(max_price=price), query, k, forced)[1]
 
 
 def as_rows(catalogue: Catalogue) -> Iterator[list[dict[str, object]]]:

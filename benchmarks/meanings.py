@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.confusions import SAMPLE, sample
-from benchmarks.figures import Figure, machine, print_table, write_figures, write_json
+from benchmarks.figures import Figure, document, print_table, write_figures, write_json
 from encoders import load, text_vectors
 from encoders.dual import DualEncoder
 from encoders.lexicon import Lexicon
@@ -85,8 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     print()
     write_figures(figures, None)
     if options.out:
-        document = {"machine": machine(), "figures": [{**asdict(f), "ratio": f.ratio} for f in figures]}
-        write_json(options.out, {**document, "entities": [asdict(one) for one in found]})
+        write_json(options.out, {**document(figures), "entities": [asdict(one) for one in found]})
     return 0
 
 

@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -32,10 +31,9 @@ from typing import Any
 import httpx
 import neo4j
 import numpy as np
-from numpy.typing import NDArray
-from PIL.Image import Image
 from pymilvus import MilvusClient
 
+from benchmarks.cheap import Cheap, write_cheap
 from benchmarks.figures import Figure, write_figures
 from benchmarks.ingest import COLOURS, MAP, write_rows
 from kg import feed
@@ -45,9 +43,10 @@ from kg.settings import Settings, load_settings
 from kg.stores import Stores, open_stores, stop_stores
 from kg.vectors import generations, switching
 
-__all__ = ["Hashed", "Question", "load_encoder", "main", "questions"]
+__all__ = ["Question", "main", "questions"]
 
-DIM, WORDS, K, DEPTH = 256, 4096, 10, 100
+K, DEPTH = 10, 100
+ENCODER: dict[str, Any] = {"seed": 5, "dim": 256}
 GOAL = 1.25
 
 LEXICAL = """
@@ -65,36 +64,6 @@ RETURN p.id AS id, p.title AS title, p.seller AS seller, p.price AS price, p.cur
        c.path AS path, collect({seller: o.seller, price: o.price, id: o.id}) AS offers
 """
 DONE = "MATCH (g:Generation {id: $id}) SET g.cursor = $cursor, g.state = 'shadow'"
-
-
-class Hashed:
-    """Words hashed into places, projected at random: nothing to train, and next to no time."""
-
-    def __init__(self) -> None:
-        self.name, self.dim, self.fingerprint = "hashed", DIM, "5e1f" * 16
-        self._words = np.random.default_rng(5).standard_normal((WORDS, DIM)).astype(np.float32)
-
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        rows = np.stack(
-            [self._words[[zlib.crc32(w.encode()) % WORDS for w in text.lower().split()]].sum(0) for text in texts]
-        )
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        return self.encode_texts([str(image.size) for image in images])
-
-    def encode_items(self, images: Sequence[Image], texts: Sequence[str]) -> NDArray[np.float32]:
-        return self.encode_texts(texts)
-
-    def save_pretrained(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(
-            json.dumps({"encoder": "benchmarks.overhead:load_encoder"}), encoding="utf-8"
-        )
-
-
-def load_encoder(folder: Path, **_: object) -> Hashed:
-    return Hashed()
 
 
 @dataclass(frozen=True)
@@ -120,14 +89,13 @@ def fill(stores: Stores, size: int, folder: Path) -> None:
     """Listings in the graph, and their vectors as a live generation."""
     table = write_rows(folder / "rows.csv", size)
     ingest(stores, table, None, ColumnMap.parse(MAP))
-    encoder, noise = Hashed(), np.random.default_rng(7)
-    encoder.save_pretrained(folder / "encoder")
+    encoder, noise = Cheap(**ENCODER), np.random.default_rng(7)
     generation = generations.register(
         stores,
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
-        encoder_path=folder / "encoder",
-        dim=DIM,
+        encoder_path=write_cheap(folder / "encoder", **ENCODER),
+        dim=encoder.dim,
         kinds=("image", "text"),
     )
     collections = generation.collections(stores.vectors.prefix)
@@ -164,7 +132,7 @@ class Plain:
         self.collections = list(live.collections(stores.vectors.prefix).values())
         for name in self.collections:
             self.vectors.load_collection(name)
-        self.encoder = Hashed()
+        self.encoder = Cheap(**ENCODER)
         self.below: dict[str, list[str]] = {}
 
     def read(self, text: str, **values: Any) -> list[neo4j.Record]:

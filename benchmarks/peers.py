@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import SecretStr
 
-from api import planner
-from api.plans import Ask
 from api.results import listings
 from api.search import Searcher
-from benchmarks.figures import Figure, machine, print_table, write_json
-from encoders.protocol import Encoder
+from benchmarks.figures import Figure, document, print_table, write_json
+from benchmarks.filtered_systems import nearest, no_encoder
 from kg.filters import Filters
-from kg.graph.resolving import select
 from kg.home import Home
 from kg.migrate import migrate
 from kg.scale import Scale, load
@@ -103,22 +100,13 @@ class World:
 
 def ours(stores: Stores, world: World, seconds: float, name: str) -> Iterator[Measured]:
     """The planner's answers, question by question."""
-    settings, searcher = stores.settings, Searcher(stores, _no_encoder)
+    searcher = Searcher(stores, no_encoder)
     stores.resident.build()
 
     def ask(question: NDArray[np.float32], share: float) -> tuple[list[str], str]:
-        selection = select(
-            stores.graph, Filters(entity=(f"share:{share:g}",)), max_ids=settings.ids_max,
-            timeout_s=settings.cypher_timeout_s,
-        )  # fmt: skip
-        generation, stale = searcher.live()
-        assert generation is not None
-        plan = planner.choose(stores, selection, stale, generation=generation, k=K)
-        [collection] = generation.collections(stores.vectors.prefix).values()
-        [found] = planner.run(stores, plan, selection, Ask(stores.vectors, collection, (question[None],), K))
-        ids = [one.product_id for one in found]
+        plan, ids = nearest(searcher, Filters(entity=(f"share:{share:g}",)), question, K)
         listings(stores.graph, ids)
-        return ids, plan.name
+        return ids, plan
 
     for share in world.scale.shares:
         ask(world.questions[-1], share)
@@ -241,10 +229,6 @@ def _load(stores: Stores, world: World) -> None:
     print(f"{stores.graph.engine}: loaded, {loaded.seconds}", file=sys.stderr, flush=True)
 
 
-def _no_encoder(path: str) -> Encoder:
-    raise AssertionError(f"nothing is encoded here: {path}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", type=int, default=100_000, help="listings")
@@ -268,9 +252,8 @@ def main() -> None:
         [(f.name, f.value, f.baseline or "", f"{f.ratio:.3g}" if f.ratio else "", f.goal, f.met) for f in shown],
     )
     if options.out:
-        document = {"size": options.size, "dim": options.dim, "k": K, "rows": rows}
-        document |= {"machine": machine(), "figures": [{**asdict(f), "ratio": f.ratio} for f in shown]}
-        write_json(options.out, document)
+        about = {"size": options.size, "dim": options.dim, "k": K, "rows": rows}
+        write_json(options.out, about | document(shown))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import print_table
+from benchmarks.figures import print_table, pyplot
 from kg.errors import BadInput, SkugraphError
 
 __all__ = ["main", "print_results", "write_report"]
@@ -203,12 +203,8 @@ def _by_type(encoders: Sequence[str], figures: Figures) -> list[str]:
 
 
 def _plots(protocol: int, figures: Figures, folder: Path) -> list[Path]:
-    try:
-        import matplotlib
-    except ImportError:
-        print("no plots: matplotlib is not installed (extra `plots`)")
+    if pyplot() is None:
         return []
-    matplotlib.use("Agg")
     encoders = list(dict.fromkeys(encoder for encoder, _ in figures))
     metrics = [metric for metric in PLOTTED[protocol] if any((e, metric) in figures for e in encoders)]
     heads = HEADLINES[protocol]

@@ -9,7 +9,7 @@ answers when it is asked alone. While another generation is built, and then whil
 again. Meanwhile products change. Afterwards both generations are built anew with nothing killed, and compared row by
 row.
 
-The encoders cost next to nothing (`benchmarks/faults/encoder.py`), so that the stores and the search have the machine
+The encoders cost next to nothing (`benchmarks/cheap.py`), so that the stores and the search have the machine
 to themselves: ratios of latency are those of a worker on a device of its own.
 """
 
@@ -24,8 +24,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.faults.__main__ import KILLED, open_soak, settings
-from benchmarks.faults.encoder import write_cheap
+from benchmarks.cheap import write_cheap
+from benchmarks.faults.__main__ import KILLED, killable, open_soak, settings
 from benchmarks.faults.load import Judgement, answers, judge
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.soak import Report, Soak
@@ -38,7 +38,7 @@ from workers.orders import Judged, submit_reembed
 __all__ = ["main"]
 
 IDLE_S = 15.0  # of searches with nothing else going on
-SWITCHES = 10
+SWITCHES = 10  # of each direction, and as many more as fit into the time of the idle searches
 JUDGED = 200  # queries that the gate rests on
 WORSE = 1  # buckets of the worse encoder: every word is the same to it
 
@@ -66,10 +66,9 @@ def measure(soak: Soak, folder: Path, kills: int, *, idle_s: float = IDLE_S) -> 
     soak.prepare()
     _say(f"{soak.shop.products:,} products embedded after {time.monotonic() - began:.0f} s")
     idle = idling(soak, idle_s)
-    names = [name for name in KILLED if name != "broker" or "broker" in soak.rig.kept]
-    report = soak.run(kills, names)
+    report = soak.run(kills, killable(soak.rig))
     calm, busy = idling(soak, idle_s), report.undisturbed[-1]
-    switched = switching_times(soak)
+    switched = switching_times(soak, idle_s)
     refused = gate_refuses(soak, folder)
     rows = sum(one.rows for one in report.differences.values()) // 2
     return [*_faults(report, kills, rows), *_latency(report, [idle, calm], busy), *switched, refused]
@@ -125,8 +124,8 @@ def idling(soak: Soak, seconds: float) -> Judgement:
     return judge(load.replies, right, soak.rig.was_away)
 
 
-def switching_times(soak: Soak) -> list[Figure]:
-    """Promote and roll back, in the time of the command, without and under search load."""
+def switching_times(soak: Soak, seconds: float) -> list[Figure]:
+    """Promote and roll back, in the time of the command, without and under search load of so many seconds."""
     stores = soak.stores
     live = generations.live_id(stores)
     other = next(one.id for one in generations.listing(stores) if one.state == "shadow")
@@ -135,16 +134,17 @@ def switching_times(soak: Soak) -> list[Figure]:
     right |= answers(soak.rig.url, soak.asks)
     soak.switch(live)
 
-    def some() -> tuple[float, float]:
+    def some(seconds: float = 0) -> tuple[float, float]:
         promoted, back = list[float](), list[float]()
-        for _ in range(SWITCHES):
+        until = time.monotonic() + seconds
+        while len(back) < SWITCHES or time.monotonic() < until:
             promoted.append(_timed(lambda: switching.promote(stores, other)))
             back.append(_timed(lambda: switching.rollback(stores)))
         return statistics.median(promoted), statistics.median(back)
 
     idle = some()
     with soak.load() as load:
-        loaded = some()
+        loaded = some(seconds)
     found = judge(load.replies, right, soak.rig.was_away)
     figures = [
         Figure(f"{name} under search load, against idle", at_work, "ms", alone)

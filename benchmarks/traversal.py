@@ -31,16 +31,15 @@ from api import plans
 from api.models import SearchRequest, VectorPlan
 from api.plans import Ask
 from api.search import Searcher
-from benchmarks.figures import Figure, machine, print_table, write_figures, write_json
-from benchmarks.filtered_systems import Catalogue, CopyAlone, as_rows
+from benchmarks.figures import Figure, document, print_table, write_figures, write_json
+from benchmarks.filtered_systems import Catalogue, CopyAlone, as_rows, loaded
 from kg.conditions import Leaf
 from kg.filters import Filters
 from kg.graph.edges import Edges
 from kg.graph.resolving import select
 from kg.home import Home
-from kg.scale import Scale, load
-from kg.settings import load_settings
-from kg.stores import Stores, open_stores, stop_stores
+from kg.scale import Scale
+from kg.stores import Stores
 from kg.vectors import generations
 from kg.vectors.resident_files import mapped, write
 
@@ -120,7 +119,7 @@ def through_stores(
         selection = select(stores.graph, filters, max_ids=10, timeout_s=60)
         view = stores.resident.view(generation, 0)
         assert not isinstance(view, str)
-        sizes.append(view.inside(selection).count(next(iter(generation.collections(stores.vectors.prefix).values()))))
+        sizes.append(view.inside(selection).count(generation.first(stores.vectors.prefix)))
     steps = []
     for way, timings in runs.items():
         names = list(dict.fromkeys(name for one in timings for name in one))
@@ -197,12 +196,7 @@ def main() -> None:
             keys = [near(edges, names, 2) for names in wanted]
             made, steps = copy_alone(catalogue, keys, queries, folder / "copy")
         else:
-            home = Home(options.home or folder / "home")
-            stack.callback(stop_stores, home)
-            stores = stack.enter_context(open_stores(load_settings(home=home.root, resident_mb=1e6, ids_max=size)))
-            load(stores, scale, lambda what, done, total: print(f"\r{what} {done}/{total}", end="", flush=True))
-            print()
-            stores.resident.build()
+            stores = loaded(stack, Home(options.home or folder / "home"), scale)
             made, steps = through_stores(stores, scale, wanted, queries)
     head = list(dict.fromkeys(name for one in steps for name in one))
     print_table(
@@ -210,8 +204,7 @@ def main() -> None:
     )
     write_figures(made, None)
     if options.out:
-        figures = [{**vars(f), "ratio": f.ratio} for f in made]
-        write_json(options.out, {"machine": machine(), "figures": figures, "steps_ms": steps})
+        write_json(options.out, {**document(made), "steps_ms": steps})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.faults.encoder import write_cheap
+from benchmarks.cheap import write_cheap
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.shop import Shop
 from benchmarks.faults.soak import Soak
@@ -21,7 +21,7 @@ from benchmarks.figures import machine, write_json
 from kg.home import Home
 from kg.settings import load_settings
 
-__all__ = ["KILLED", "main", "open_soak"]
+__all__ = ["KILLED", "killable", "main", "open_soak"]
 
 KILLED = ("worker", "api", "graph", "vectors", "broker")
 PAUSE_MS = 100  # of a forward pass: so that the kills fall into the embedding
@@ -38,6 +38,11 @@ def open_soak(rig: Rig, folder: Path, *, products: int, seed: int = 0, **options
     old = write_cheap(rig.home.models / "old", seed=1)
     new = write_cheap(rig.home.models / "new", seed=2, dim=48, pause_ms=PAUSE_MS)
     return Soak(rig, Shop(folder, products, seed=seed), (old, new), seed=seed, **options)  # type: ignore[arg-type]
+
+
+def killable(rig: Rig) -> list[str]:
+    """Its processes that may be killed; there is no broker without Redis."""
+    return [name for name in KILLED if name != "broker" or "broker" in rig.kept]
 
 
 def main() -> int:
@@ -58,12 +63,11 @@ def main() -> int:
                 record.parent.mkdir(parents=True, exist_ok=True)
                 record.unlink(missing_ok=True)
             soak = open_soak(rig, folder, products=options.size, seed=options.seed, record=record)
-            names = [name for name in KILLED if name != "broker" or "broker" in rig.kept]
             soak.prepare()
             print(f"{time.monotonic() - began:7.1f} s  {options.size:,} products embedded", flush=True)
             for number in range(options.rounds):
                 soak.seed = options.seed + number
-                report = soak.run(options.kills, names, heal=options.heal)
+                report = soak.run(options.kills, killable(rig), heal=options.heal)
                 rounds.append({"seed": soak.seed, **report.json()})
                 said = "clean" if report.clean else "NOT CLEAN"
                 print(f"{time.monotonic() - began:7.1f} s  round {number + 1} of {options.rounds}: {said}", flush=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.faults.encoder import Cheap, load_encoder, write_cheap
+from benchmarks.cheap import Cheap, load_encoder, write_cheap
 from benchmarks.faults.load import Reply, judge
 from benchmarks.faults.shop import Shop
 from benchmarks.faults.soak import Contents, Report, compare
