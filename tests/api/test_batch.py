@@ -21,6 +21,7 @@ from kg.errors import BadFilter, BadInput, NotFound, SkugraphError, TooLarge
 from kg.filters import Filters
 from kg.graph.resolving import selected
 from kg.graph.selection import Selection
+from kg.settings import Settings
 from kg.stores import Stores
 from tests.api.test_search import checkpoint, shop  # noqa: F401  # fixtures
 
@@ -99,7 +100,7 @@ def test_equal_filters_that_fail_are_resolved_once(
 ) -> None:
     asked = []
 
-    def counted(graph: Any, filters: Filters, **limits: Any) -> Selection:
+    def counted(graph: Any, filters: Filters, settings: Settings) -> Selection:
         asked.append(filters)
         return selected(graph, filters, settings)
 
