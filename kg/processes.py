@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
@@ -62,19 +63,46 @@ def stop(process: subprocess.Popen[bytes], *, with_signal: int = signal.SIGTERM,
         process.wait()
 
 
-def started_at(pid: int) -> float | None:
-    """Epoch seconds at which the process started, None when there is no such process (or only its zombie)."""
+def started_at(pid: int) -> str | None:
+    """A mark of when the process started, None when there is no such process (or only its zombie).
+
+    On Linux it is the tick of the running kernel at which that was, and which start of the kernel: setting the clock
+    moves neither. Elsewhere it is the epoch second.
+    """
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        if not (boot := _boot()):
+            return str(process.create_time())
+        # The name stands in brackets and may hold anything; after it, the state is the third field, this the 22nd.
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return f"{fields[19]}@{boot}"
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return None
 
 
-def alive(pid: int, started: float) -> bool:
-    """Whether that very process runs: a pid alone may have been taken by another."""
+def alive(pid: int, started: str | float) -> bool:
+    """Whether that very process runs: a pid alone may have been taken by another.
+
+    `started` is as `started_at` told it; epoch seconds, as earlier versions wrote them down, are taken too.
+    """
     now = started_at(pid)
-    return now is not None and abs(now - started) < 2
+    if now is None or now == started:
+        return now is not None
+    try:
+        return abs(psutil.Process(pid).create_time() - float(started)) < 2
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+@lru_cache(maxsize=1)
+def _boot() -> str:
+    """Which start of the kernel this is, empty where nobody tells."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
+    except OSError:
+        return ""
 
 
 def free_port() -> int:

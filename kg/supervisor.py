@@ -126,7 +126,7 @@ class Child:
         known = {
             "uri": self.service.uri,
             "pid": self.pid,
-            "started": started_at(self.pid) or 0.0,
+            "started": started_at(self.pid) or "",
             "restarts": self.restarts,
         }
         return known | {"log": str(self.service.log), **self.service.ports}

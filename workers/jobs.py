@@ -312,7 +312,7 @@ def is_orphan(stores: Stores, job: Job) -> bool:
     host, _, process = job.worker.partition(" ")
     if job.state == "running" and host == socket.gethostname():
         pid, _, started = process.partition(" ")
-        if not alive(int(pid), float(started)):
+        if not alive(int(pid), started):
             return True
     return graph_time(stores.graph) - job.heartbeat > ORPHAN_S
 

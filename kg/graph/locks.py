@@ -105,4 +105,4 @@ def _dead(graph: Graph, name: str) -> str:
     pid, _, started = rest.partition(" ")
     if host != socket.gethostname() or not pid:
         return ""
-    return "" if alive(int(pid), float(started.split()[0])) else holder
+    return "" if alive(int(pid), started.split()[0]) else holder
