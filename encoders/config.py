@@ -40,6 +40,7 @@ class _Text(_Part):
     depth: int | None = Field(default=None, ge=0)  # frozen layers; all of them where left out
     initialise: bool = False  # the layers above them start as those of the text model
     appended: bool = False  # an item's structured entities are said after its text
+    bare: float = Field(default=0.0, ge=0, le=1)  # items trained by the title alone nevertheless: see `encoders.titles`
 
 
 class _Entities(_Part):
@@ -118,6 +119,14 @@ class _Config(_Part):
             raise ValueError("kept: it is made of the global token, which picture.tokens = grid has not")
         return self
 
+    @model_validator(mode="after")
+    def _titles(self) -> Self:
+        if self.text.bare and not self.text.appended:
+            raise ValueError("text.bare: without text.appended every item has its title alone")
+        if self.text.bare and self.entities:
+            raise ValueError("text.bare: entities that are mined from captions know nothing of it")
+        return self
+
 
 def load_config(name: str | Path, *, epochs: int | None = None) -> dict[str, Any]:
     """A config by the name of a packaged one ("capture", "capture+no_mlm"), or by its path (my.json, my.json+whole).
@@ -155,6 +164,8 @@ def _without_unused(config: dict[str, Any]) -> dict[str, Any]:
     and those that were made before such a part came are still found."""
     if not config["text"]["appended"]:
         del config["text"]["appended"]
+    if not config["text"]["bare"]:
+        del config["text"]["bare"]
     return {name: part for name, part in config.items() if part is not None or name == "detector"}
 
 

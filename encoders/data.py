@@ -41,6 +41,7 @@ class TrainItem:
         split: where the data set has a split of its own; None: by hash of the key.
         entities: (type, value) of what its fields state, see `stated_entities`.
         alike: by which text items are alike; None: by `text`.
+        title: the text before anything was said after it; None: `text` is that.
     """
 
     id: str
@@ -50,6 +51,7 @@ class TrainItem:
     split: Split | None = None
     entities: tuple[tuple[str, str], ...] = ()
     alike: str | None = None
+    title: str | None = None
 
     @property
     def part(self) -> Split:
@@ -76,7 +78,7 @@ def category_levels(path: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 def appended(item: TrainItem) -> TrainItem:
     """The item with its entities as plain text after its own; what it is alike stays."""
-    return replace(item, text=with_entities(item.text, item.entities), alike=item.alike or item.text)
+    return replace(item, text=with_entities(item.text, item.entities), alike=item.alike or item.text, title=item.text)
 
 
 def with_entities(text: str, entities: Entities) -> str:

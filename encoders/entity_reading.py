@@ -16,23 +16,23 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor
 
 from encoders.backbones import TextBackbone
 from encoders.confounding import write_confounding
 from encoders.data import TrainItem
 from encoders.entities import kept_items, mask_token, open_lexicon
 from encoders.entity_selection import select_entities
-from encoders.features import FeatureCache, text_tokens
+from encoders.features import FeatureCache
 from encoders.knowledge import Knowledge
 from encoders.lexicon import NONE, Lexicon
 from encoders.preparing import alone, whole_folder
 from encoders.table_start import table_start
-from encoders.tables import FACTS, INDEX, Batch, TokenTable, token_places
+from encoders.tables import FACTS, Batch, TokenTable
+from encoders.text_table import TextTable, open_texts, write_texts
 
 __all__ = ["Reading", "ReadingTable", "prepare_reading"]
 
-CHUNK = 1024
+PLACES = "places.npy"  # beside the captions
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,13 @@ class ReadingTable:
     Attributes:
         lexicon: all entities, with those that are chosen.
         items: (N, K) places, `NONE` beyond.
-        texts: (all tokens, V) of the masked captions.
-        words: (all tokens,) their ids.
-        starts: (N + 1,).
+        texts: the captions, masked.
         start: (P, width) of the learner's table; None: at random.
     """
 
     lexicon: Lexicon
     items: NDArray[np.int64]
-    texts: NDArray[np.float16]
-    words: NDArray[np.int64]
-    starts: NDArray[np.int64]
+    texts: TextTable
     start: NDArray[np.float32] | None = None
 
     @property
@@ -94,7 +90,7 @@ def prepare_reading(
     digest = hashlib.sha256(json.dumps([table.digest, text.fingerprint, rules], sort_keys=True).encode())
     for item in kept:
         digest.update(json.dumps(item.entities).encode())
-    folder = tables / f"reading-{digest.hexdigest()[:20]}"
+    folder = tables / f"stated-{digest.hexdigest()[:20]}"
     with alone(tables, accelerator) as mine:
         if mine and not (folder / FACTS).is_file():
             lexicon = Lexicon(
@@ -115,28 +111,13 @@ def _build(
 ) -> None:
     captions = [item.text for item in items]
     places = lexicon.find(captions, [item.entities for item in items])
-    words: list[list[int]] = []
-    with (folder / "texts.f16").open("wb") as file:
-        for start in range(0, len(captions), CHUNK):
-            masked = lexicon.masked(captions[start : start + CHUNK], places[start : start + CHUNK])
-            file.write(np.concatenate(text_tokens(text, masked, cache=cache)).tobytes())
-            words += text.ids(masked)
-    index: dict[str, Any] = {
-        "items": places,
-        "words": np.array([number for row in words for number in row], np.int64),
-        "starts": np.concatenate([[0], np.cumsum([len(row) for row in words], dtype=np.int64)]).astype(np.int64),
-    }
-    np.savez(folder / INDEX, **index)
+    np.save(folder / PLACES, places)
     write_confounding(folder, lexicon.rows)
-    (folder / FACTS).write_text(json.dumps({"text_width": text.width}), encoding="utf-8")  # last: now it is whole
+    write_texts(lexicon.masked(captions, places), text, folder, cache=cache)  # last: now it is whole
 
 
 def _open(folder: Path, lexicon: Lexicon) -> ReadingTable:
-    width = json.loads((folder / FACTS).read_text(encoding="utf-8"))["text_width"]
-    with np.load(folder / INDEX) as index:
-        arrays = {name: index[name] for name in index.files}
-    texts = np.memmap(folder / "texts.f16", np.float16, "r").reshape(-1, width)
-    return ReadingTable(lexicon, texts=texts, **arrays)
+    return ReadingTable(lexicon, np.load(folder / PLACES), open_texts(folder))
 
 
 class Reading:
@@ -165,7 +146,7 @@ class Reading:
 
     def words(self) -> NDArray[np.int64]:
         """Ids of all words of the masked captions, and of what the base reads."""
-        return np.unique(np.concatenate([self.reading.words, *([self.inner.words()] if self.inner else [])]))
+        return np.unique(np.concatenate([self.reading.texts.words, *([self.inner.words()] if self.inner else [])]))
 
     def begin(self, model: Any) -> None:
         if self.inner:
@@ -208,33 +189,5 @@ class Reading:
             unknown, drop = self.settings["unknown_rate"], self.settings["drop_rate"]
             places = np.where((draws < unknown) & (places != NONE), self.unknown[np.maximum(places, 0)], places)
             places = np.where((draws >= 1 - drop) | bare[:, None], NONE, places)
-        texts, mask, words = self._captions(given, rows, bare, kind)
-        structured = torch.from_numpy(places).to(self.device)
-        return replace(given, texts=texts, text_mask=mask, words=words, structured=structured)
-
-    def _captions(
-        self, given: Batch, rows: NDArray[np.int64], bare: NDArray[np.bool_], kind: torch.dtype
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens, mask and ids: whole captions of bare items, masked ones of the others."""
-        where, mask = token_places(self.reading.starts, rows)
-        found = (
-            torch.from_numpy(self.reading.texts[where]).to(self.device, kind),
-            torch.from_numpy(mask).to(self.device),
-            torch.from_numpy(self.reading.words[where]).to(self.device),
-        )
-        if not bare.any():
-            return found
-        whole = torch.from_numpy(bare).to(self.device)
-        most = max(given.texts.shape[1], found[0].shape[1])
-        both = [
-            (_longer(one, most), _longer(other, most))
-            for one, other in zip((given.texts, given.text_mask, given.words), found, strict=True)
-        ]
-        texts, masks, words = (torch.where(whole.reshape(-1, *[1] * (one.ndim - 1)), one, other) for one, other in both)
-        return texts, masks, words
-
-
-def _longer(rows: Tensor, places: int) -> Tensor:
-    """(B, T, …) to (B, places, …), zeros beyond."""
-    more = rows.new_zeros(len(rows), places - rows.shape[1], *rows.shape[2:])
-    return torch.cat([rows, more], dim=1)
+        given = self.reading.texts.instead(given, rows, ~bare, self.device, kind)
+        return replace(given, structured=torch.from_numpy(places).to(self.device))

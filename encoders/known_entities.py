@@ -1,5 +1,5 @@
 """What a training knows of the entities of its items: those mined from captions (`ege_cmp`), and those that fields
-state (`ei_clip`)."""
+state (`ei_clip`); and the titles of items whose texts state them (`text.bare`)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from encoders.knowledge import Knowledge
 from encoders.preparing import prepare_entities
 from encoders.table_start import start_folder
 from encoders.tables import TokenTable
+from encoders.titles import Titles, TitleTable, prepare_titles
 
-__all__ = ["KnownEntities", "know_entities"]
+__all__ = ["Known", "KnownEntities", "know_entities"]
+
+Known = Knowledge | Reading | Titles  # what gives each batch of a training its entities
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,21 @@ class KnownEntities:
 
     mined: EntityTable | None
     stated: ReadingTable | None
+    titles: TitleTable | None = None
 
     def knowledge(
         self, table: TokenTable, fit: NDArray[np.int64], config: dict[str, Any], *, seed: int, device: str
-    ) -> Knowledge | Reading | None:
+    ) -> Known | None:
         """What gives each batch its entities; see there."""
-        found = None
+        inner: Knowledge | None = None
         if self.mined is not None and len(self.mined.vocabulary):
-            found = Knowledge(self.mined, table, fit, config["entities"], seed=seed, device=device)
-        if self.stated is None:
-            return found
-        return Reading(self.stated, fit, config["learner"], device=device, inner=found)
+            inner = Knowledge(self.mined, table, fit, config["entities"], seed=seed, device=device)
+        found: Knowledge | Reading | None = inner
+        if self.stated is not None:
+            found = Reading(self.stated, fit, config["learner"], device=device, inner=inner)
+        if self.titles is not None:
+            return Titles(self.titles, config["text"]["bare"], device=device, inner=found)
+        return found
 
     def save(self, folder: Path) -> None:
         """Into a checkpoint."""
@@ -83,4 +90,8 @@ def know_entities(
             accelerator=accelerator,
         )
         config["learner"] |= stated.facts
-    return KnownEntities(mined, stated)
+    titles = None
+    if config["text"].get("bare"):
+        lexicon = stated.lexicon if stated else None
+        titles = prepare_titles(items, table, text, tables, lexicon, cache=cache, accelerator=accelerator)
+    return KnownEntities(mined, stated, titles)

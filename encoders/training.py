@@ -29,12 +29,10 @@ from encoders.config import load_config
 from encoders.data import TrainItem, appended
 from encoders.device import choose_accelerator, choose_device, choose_precision
 from encoders.dual import DETECTOR
-from encoders.entity_reading import Reading
 from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
 from encoders.kept import principal
-from encoders.knowledge import Knowledge
-from encoders.known_entities import know_entities
+from encoders.known_entities import Known, know_entities
 from encoders.looking import make_look
 from encoders.masking import Rates
 from encoders.preparing import kept_tables, masked, prepare_detector, prepare_mean, prepare_table
@@ -296,7 +294,7 @@ class _Run:
     signature: str
     accelerator: Accelerator
     device: str
-    knowledge: Knowledge | Reading | None = None
+    knowledge: Known | None = None
 
 
 def _sample(rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -406,7 +404,7 @@ def _validate(
     table: TokenTable,
     rows: NDArray[np.int64],
     device: str,
-    knowledge: Knowledge | Reading | None = None,
+    knowledge: Known | None = None,
 ) -> dict[str, float]:
     """All validation items against each other, see `cross_modal`; `mrr` is the mean of both ways."""
     if len(rows) < 2:

@@ -1,0 +1,122 @@
+"""Items by their titles alone, beside those whose facts are said after them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+import encoders
+from encoders.backbones import TextBackbone, text_backbone
+from encoders.config import load_config
+from encoders.data import TrainItem, appended
+from encoders.known_entities import know_entities
+from encoders.lexicon import NONE
+from encoders.looking import make_look
+from encoders.tables import Batch, TokenTable
+from encoders.titles import Titles
+from encoders.training import train
+from kg.errors import BadInput
+from tests.encoders.conftest import COLOURS, draw
+
+TITLES = ("Nord red circle", "a thing of Orange", "shoes", "Nord", "blue cross", "x", "Orange black square", "thing")
+
+
+def stock() -> list[TrainItem]:
+    return [
+        TrainItem(
+            f"p{n}", f"p{n}", TITLES[n % 8], lambda n=n: draw(COLOURS[n % 6], "cross", n),  # type: ignore[misc]
+            split="train", entities=(("brand", ("Nord", "Orange")[n % 2]), ("colour", COLOURS[n % 6].title())),
+        )
+        for n in range(16)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def text() -> TextBackbone:
+    return text_backbone("minilm")
+
+
+def known(name: str, text: TextBackbone, work: Path, **learner: Any) -> tuple[Titles, TokenTable]:
+    """What gives a training with this config its batches."""
+    config = load_config(name)
+    if learner:
+        config["learner"] |= learner
+    items = [appended(item) for item in stock()]
+    look, accelerator = make_look(config["picture"], None, device="cpu"), Accelerator(cpu=True)
+    from encoders.preparing import prepare_table
+
+    table = prepare_table(items, look, text, work, config["training"], cache=None, accelerator=accelerator,
+                          on_progress=lambda done: None)  # fmt: skip
+    found = know_entities(config, items, table, text, work, work, seed=0, cache=None, accelerator=accelerator)
+    knowledge = found.knowledge(table, np.arange(16), config, seed=0, device="cpu")
+    assert isinstance(knowledge, Titles)
+    return knowledge, table
+
+
+def ids(batch: Batch) -> list[list[int]]:
+    """Of the words of each item."""
+    return [row[mask].tolist() for row, mask in zip(batch.words, batch.text_mask, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["ei_clip_tiny+bare", "clip_style_tiny+bare", "ei_clip_tiny+bare+masking"])
+def test_bare_items_have_the_tokens_of_the_title_alone(name: str, text: TextBackbone, tmp_path: Path) -> None:
+    knowledge, table = known(name, text, tmp_path)
+    rows = np.arange(16)
+    given = knowledge.batch(table.batch(rows, "cpu"), rows, order=np.random.default_rng(0))
+    whole = knowledge.batch(table.batch(rows, "cpu"), rows)
+    lexicon = None if given.structured is None else knowledge.inner.reading.lexicon  # type: ignore[union-attr]
+    titles = [item.text for item in stock()]
+    if lexicon is not None:
+        titles = lexicon.masked(titles, lexicon.find(titles))
+    alone = [ids(given)[n] == text.ids([titles[n]])[0] for n in rows]
+    assert 0 < sum(alone) < 16
+    longer = [len(row) > len(own) for row, own in zip(ids(given), text.ids(titles), strict=True)]
+    assert [not one for one in longer] == alone or "masking" in name
+    fresh, mask = text.tokens([titles[n] for n in rows if alone[n]])
+    for n, tokens, there in zip(np.flatnonzero(alone), fresh, mask, strict=True):
+        torch.testing.assert_close(given.texts[n][given.text_mask[n]], tokens[there], atol=5e-3, rtol=0)  # float16
+    if lexicon is not None:
+        places = lexicon.find([item.text for item in stock()])
+        assert (given.structured.numpy()[alone] == places[alone]).all()  # type: ignore[union-attr]
+        assert (places == NONE).all(axis=1).any()
+    assert ids(whole) == ids(knowledge.batch(table.batch(rows, "cpu"), rows))  # validation draws nothing
+    assert not any(row == own for row, own in zip(ids(whole), text.ids(titles), strict=True)) or "masking" in name
+
+
+def test_all_and_none_of_the_items(text: TextBackbone, tmp_path: Path) -> None:
+    knowledge, table = known("clip_style_tiny+bare", text, tmp_path)
+    rows, draws = np.array([3, 0, 9]), np.random.default_rng(0)
+    for rate, wanted in ((1.0, [item.text for item in stock()]), (0.0, [appended(item).text for item in stock()])):
+        knowledge.rate = rate
+        found = knowledge.batch(table.batch(rows, "cpu"), rows, order=draws)
+        assert ids(found) == text.ids([wanted[n] for n in rows])
+
+
+def test_a_training_with_titles_reads_a_title(features: Path, tmp_path: Path) -> None:
+    for name in ("clip_style_tiny+bare", "ei_clip_tiny+bare"):
+        report = train(name.split("_tiny")[0], stock(), tmp_path / name, config=name, epochs=2, cache=features,
+                       device="cpu", tables=tmp_path)  # fmt: skip
+        assert report.train_items == 16
+        assert np.isfinite(encoders.load(tmp_path / name, device="cpu").encode_texts(["Nord", ""])).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("clip_style+bare+not_appended", r"text\.bare: without text\.appended"),
+        ("ege_cmp+bare", r"text\.bare: entities that are mined"),
+    ],
+)
+def test_titles_of_what_has_no_others(name: str, words: str) -> None:
+    with pytest.raises(BadInput, match=words):
+        load_config(name)
+
+
+def test_configs_that_say_nothing_of_it_are_what_they_were() -> None:
+    assert "bare" not in load_config("ei_clip")["text"]
+    assert load_config("ei_clip+bare")["text"]["bare"] == 0.25
