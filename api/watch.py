@@ -21,6 +21,7 @@ from kg.errors import SkugraphError
 from kg.graph.cypher.health import COUNT_JOBS
 from kg.vectors.generations import listing, stale
 from workers.app import TASKS, broker_down, make_app
+from workers.jobs import State
 
 __all__ = ["Watch"]
 
@@ -78,10 +79,11 @@ class Watch:
                 QUEUE_MESSAGES.labels(queue).set(waiting)
 
     def _jobs(self) -> None:
-        found = self.server.stores.graph.read(COUNT_JOBS)
-        JOBS.clear()
-        for row in found:
-            JOBS.labels(row["kind"], row["state"]).set(row["jobs"])
+        # Those of which there is none too: a series that began with its first failure would show no rise.
+        counts = {(kind, state): 0 for kind in TASKS for state in get_args(State)}
+        counts |= {(row["kind"], row["state"]): row["jobs"] for row in self.server.stores.graph.read(COUNT_JOBS)}
+        for labels, jobs in counts.items():
+            JOBS.labels(*labels).set(jobs)
 
     def _audit(self) -> None:
         if (note := latest(self.server.stores)) is None:

@@ -22,19 +22,22 @@ WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its
 
 
 def run_job(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
-    """Wait for the end of a job with a progress bar; a worker is started for the time where none runs.
+    """Wait for the end of a job with a progress bar; a worker is started for the time where none runs. What comes back
+    is done: whoever ordered the job may go on with what it made.
 
     Raises:
-        JobError: it failed.
+        JobError: it failed, was cancelled, or is paused.
     """
     from kg.errors import JobError
     from workers.jobs import wait
 
     with _worker_at_hand(stores.settings), progress(quiet=quiet) as update:
         ended = wait(stores, job.id, lambda seen: update(seen.kind, seen.done, seen.total or None))
-    if ended.state == "failed":
-        raise JobError(f"job {ended.id} failed: {ended.error}", hint=f"`skugraph jobs {ended.id} --resume` tries again")
-    return ended
+    if ended.state == "done":
+        return ended
+    at = f"at {ended.done:,} of {ended.total:,}"
+    said = {"failed": f"failed: {ended.error}", "cancelled": f"was cancelled {at}", "paused": f"is paused {at}"}
+    raise JobError(f"job {ended.id} {said[ended.state]}", hint=f"`skugraph jobs {ended.id} --resume` goes on with it")
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from tests.api.test_search import embed
 from tests.conftest import apart
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
-from workers.jobs import pause, submit_embed, submit_relate, wait
+from workers.app import TASKS
+from workers.jobs import State, pause, submit_embed, submit_relate, wait
 from workers.process import start_worker
 
 HERE = "http://127.0.0.1:8765"
@@ -65,6 +66,8 @@ def test_jobs_queues_and_generations_are_counted(here: Stores, tmp_path: Path) -
     }
     assert seen["skugraph_jobs", "relate", "queued"] == 1
     assert seen["skugraph_jobs", "embed", "paused"] == 1
+    every = {(kind, state): seen["skugraph_jobs", kind, state] for kind in TASKS for state in get_args(State)}
+    assert sum(every.values()) == 2, "also the kinds and states of which there is none: the first failure is a rise"
     assert (seen["skugraph_queue_messages", "graph"], seen["skugraph_queue_messages", "encode"]) == (1, 1)
     assert seen["skugraph_generation_stale", live.id, "live"] == 2
     assert seen["skugraph_drift",] == pytest.approx(report.drift)
@@ -74,9 +77,8 @@ def test_jobs_queues_and_generations_are_counted(here: Stores, tmp_path: Path) -
 
     here.graph.write("MATCH (n) WHERE n:Job OR n:Generation DETACH DELETE n")
     again = ask(here.settings)
-    assert not [key for key in again if key[0] in ("skugraph_jobs", "skugraph_generation_stale")], (
-        "what is gone is gone"
-    )
+    assert not [key for key in again if key[0] == "skugraph_generation_stale"], "what is gone is gone"
+    assert {value for key, value in again.items() if key[0] == "skugraph_jobs"} == {0}
 
 
 def test_a_part_that_is_down_is_said_and_the_answer_comes(embedded: Stores) -> None:
