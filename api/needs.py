@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,7 +15,7 @@ from api.auth import Scope, is_loopback
 from api.backend import Backend
 from kg.errors import Forbidden
 
-__all__ = ["Admin", "Caller", "Ingest", "Read", "UseBackend"]
+__all__ = ["Admin", "Caller", "Demand", "Ingest", "Read", "UseBackend"]
 
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False, description="An API key"))]
 
@@ -72,7 +73,20 @@ def caller(request: Request, server: UseBackend, bearer: Bearer) -> str:
     return f"API at {request.client.host if request.client else 'unknown'}"
 
 
+def demand(server: UseBackend, bearer: Bearer) -> Callable[[Scope], None]:
+    """For a route that learns only from its body or the stores which scope is needed: call it with that scope. It
+    raises Forbidden where the key's is too small."""
+    token = bearer.credentials if bearer else ""
+
+    def check(scope: Scope) -> None:
+        if server.keys is not None and not hmac.compare_digest(token.encode(), server.token.encode()):
+            server.keys.check(token, scope)
+
+    return check
+
+
 Caller = Annotated[str, Depends(caller)]
+Demand = Annotated[Callable[[Scope], None], Depends(demand)]
 Read = needs("read")
 Ingest = needs("ingest")
 Admin = needs("admin")

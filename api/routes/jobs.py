@@ -8,16 +8,19 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.needs import Ingest, Read, UseBackend
+from api.needs import Demand, Ingest, Read, UseBackend
 from kg.errors import BadInput, NotFound
 from kg.stores import Stores
 from kg.vectors.generations import live_id
 from workers import jobs as work
+from workers.estimate import check_budget
+from workers.estimate import estimate as foresee
 from workers.orders import submit_follow
 
 __all__ = ["JobReply", "checkpoint", "router"]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+ADMINS = {"reembed", "evaluate", "audit", "switch"}  # kinds of jobs that decide what is live, or repair: not Ingest's
 
 
 class JobRequest(BaseModel):
@@ -82,7 +85,8 @@ def jobs(server: UseBackend, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -
 
 @router.post("", status_code=202, dependencies=[Ingest])
 def submit(body: JobRequest, server: UseBackend) -> JobReply:
-    """Start a job, or take up the open one that does the same."""
+    """Start a job, or take up the open one that does the same. One of kind `embed` is estimated first where the
+    settings limit what a re-embedding may take, and refused above that."""
     if body.kind == "relate":
         return _reply(work.submit_relate(server.stores))
     if body.kind == "gnn":
@@ -90,7 +94,11 @@ def submit(body: JobRequest, server: UseBackend) -> JobReply:
     if body.kind == "follow":
         generation = body.generation or live_id(server.stores)
         return _reply(submit_follow(server.stores, generation))
-    return _reply(work.submit_embed(server.stores, checkpoint(server.stores, body.encoder)))
+    folder, settings = checkpoint(server.stores, body.encoder), server.settings
+    if settings.reembed_max_seconds is not None or settings.reembed_max_bytes is not None:
+        found = foresee(server.stores, folder)
+        check_budget(found, seconds=settings.reembed_max_seconds, bytes=settings.reembed_max_bytes)
+    return _reply(work.submit_embed(server.stores, folder))
 
 
 @router.get("/{id}", dependencies=[Read])
@@ -100,9 +108,11 @@ def job(id: str, server: UseBackend) -> JobReply:
 
 
 @router.post("/{id}:{command}", dependencies=[Ingest])
-def command(id: str, command: str, server: UseBackend) -> JobReply:
-    """Pause, resume or cancel a job."""
+def command(id: str, command: str, server: UseBackend, demand: Demand) -> JobReply:
+    """Pause, resume or cancel a job; those that only an admin may order take an admin here too."""
     commands = {"pause": work.pause, "resume": work.resume, "cancel": work.cancel}
     if command not in commands:
         raise NotFound(f"command {command!r} does not exist", hint=f"known: {', '.join(commands)}")
+    if work.get_job(server.stores, id).kind in ADMINS:
+        demand("admin")
     return _reply(commands[command](server.stores, id))

@@ -19,6 +19,7 @@ from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from tests.workers.test_reembed import finish
 from workers.jobs import Job, get_job, submit_embed
+from workers.orders import submit_audit, submit_reembed, submit_switch
 
 
 @pytest.fixture
@@ -184,3 +185,23 @@ def test_only_admins_change_what_is_live(home: Stores) -> None:
         assert api.post(f"/v1/generations/{new}:promote", headers=as_key["admin"]).json()["id"] == new
         trail = api.get("/v1/generations:events", headers=as_key["ingest"]).json()["events"]
         assert trail[0]["by"] == "key key of admin"
+        orders = [submit_switch(home, "rollback", force=True, reason="odd"), submit_audit(home, repair=True)]
+        orders.append(submit_reembed(home, home.home.models / "new", promote=True))
+        for order in orders:
+            for command in ("pause", "resume", "cancel"):
+                refused(api.post(f"/v1/jobs/{order.id}:{command}", headers=as_key["ingest"]), 403, "forbidden")
+            assert get_job(home, order.id).state == "queued"
+            assert api.post(f"/v1/jobs/{order.id}:pause", headers=as_key["admin"]).json()["state"] == "paused"
+        own = api.post("/v1/jobs", json={"kind": "relate"}, headers=as_key["ingest"]).json()["id"]
+        assert api.post(f"/v1/jobs/{own}:cancel", headers=as_key["ingest"]).json()["state"] == "cancelled"
+
+
+def test_who_may_embed_is_held_to_the_budget_too(home: Stores) -> None:
+    write_tiny(home.home.models / "third", seed=9)
+    with open_api(
+        home.settings, graph_uri=home.graph.address, vectors_uri=home.vectors_uri, **login(home), reembed_max_bytes=100
+    ) as api:
+        refused(api.post("/v1/jobs", json={"kind": "embed", "encoder": "third"}), 413, "too-large")
+        assert api.get("/v1/jobs").json()["jobs"][0]["target"] != str(home.home.models / "third")
+        done = api.post("/v1/jobs", json={"kind": "embed", "encoder": "old"})
+        assert done.status_code == 202, "it has little or nothing to embed"
