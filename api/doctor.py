@@ -219,7 +219,9 @@ def _jobs(report: Report, stores: Stores) -> None:
         if (job.kind, job.target) not in seen and job.state == "failed":
             report.faults.append(f"job {job.id} failed: {job.error}: `skugraph jobs {job.id} --resume`")
         seen.add((job.kind, job.target))
-    if any(job.state in ("queued", "running") for job in open_jobs) and not workers_alive(stores.settings):
+    if any(job.state in ("queued", "running") for job in open_jobs) and not workers_alive(
+        stores.settings, stores.graph
+    ):
         report.faults.append(f"jobs: {len(open_jobs)} are open and no worker runs: `skugraph up`")
 
 
@@ -233,7 +235,7 @@ def _workers(report: Report, settings: Settings) -> None:
             )
             report.checks.append(Check("worker", "running", broker, holds=f"{worker['worker']} {since}".strip()))
         if not found:
-            report.checks.append(Check("worker", "none runs; commands start one when they need it", broker))
+            report.checks.append(Check("worker", "none runs, or answers; commands start one when they need it", broker))
 
 
 def _api(report: Report, home: Home) -> None:

@@ -17,20 +17,25 @@ from celery.signals import worker_ready
 from pydantic import SecretStr
 
 from kg.errors import JobError, SkugraphError
+from kg.graph.clock import graph_time
+from kg.graph.cypher.jobs import JOBS_ACTIVE
+from kg.graph.driver import Graph
 from kg.home import Home
-from kg.processes import spawn, tail
+from kg.processes import alive, spawn, tail
 from kg.settings import Settings, load_settings
 from kg.stores import Stores, open_stores
 from kg.tracing import install
 from kg.vectors.switching import settle
 from workers.app import broker_down, make_app
-from workers.lease import rescue
+from workers.jobs import parse
+from workers.lease import BEAT_S, rescue
 from workers.metrics import serve
 from workers.signals import watch_tasks
 
-__all__ = ["environment", "main", "start_worker", "workers_alive"]
+__all__ = ["environment", "main", "run_name", "start_worker", "workers_alive"]
 
 RESCUE_S = 15.0  # how often a worker looks for jobs that nobody works on
+SILENT_S = 3 * BEAT_S  # a worker on another host that was at a job so long ago may not live any more
 RUN = "worker"
 log = logging.getLogger(__name__)
 
@@ -46,7 +51,7 @@ def start_worker(settings: Settings, *, timeout_s: float = 120) -> subprocess.Po
     command = [sys.executable, "-m", "workers.process"]
     process = spawn(command, cwd=home.root, log=log_file, env=environment(settings))
     end = time.monotonic() + timeout_s
-    while home.read_run(f"{RUN}-{process.pid}") is None:
+    while home.read_run(run_name(process.pid)) is None:
         if process.poll() is not None:
             raise JobError(f"the worker ended with status {process.returncode}: {tail(log_file)}")
         if time.monotonic() > end:
@@ -56,23 +61,47 @@ def start_worker(settings: Settings, *, timeout_s: float = 120) -> subprocess.Po
     return process
 
 
-def workers_alive(settings: Settings) -> list[dict[str, Any]]:
+def run_name(pid: int) -> str:
+    """Run file of a worker of this host. Containers may share a home, and in each the worker has the same pid."""
+    return f"{RUN}-{socket.gethostname()}-{pid}"
+
+
+def workers_alive(settings: Settings, graph: Graph | None = None) -> list[dict[str, Any]]:
     """Workers of this home on this machine: pid, since (epoch seconds), queues; with a broker of one's own also those
-    elsewhere that answer, by name.
+    elsewhere, by name: the idle ones answer, and those in the middle of a step, which do not, give signs of life at
+    their job in the graph, if that is given.
 
     Raises:
-        StoreDown: a broker of one's own that does not answer.
+        StoreDown: a broker of one's own, or the graph, that does not answer.
     """
     home = Home(settings.home)
     names = sorted(path.stem for path in home.run.glob(f"{RUN}-*.json")) if home.run.is_dir() else []
     found = [state for name in names if (state := home.read_run(name)) is not None]
     if settings.broker_url is not None:
-        local = {worker["worker"] for worker in found}
         app = make_app(settings)
         with broker_down(app):
             answers = app.control.ping(timeout=1)
-        found += [{"worker": name, "pid": None} for answer in answers for name in answer if name not in local]
+        others = [name for answer in answers for name in answer] + (_at_work(graph) if graph is not None else [])
+        local = {worker["worker"] for worker in found}
+        found += [{"worker": name, "pid": None} for name in dict.fromkeys(others) if name not in local]
     return found
+
+
+def _at_work(graph: Graph) -> list[str]:
+    """Names of the workers that are at a job now."""
+    at = graph_time(graph)
+    running = [job for row in graph.read(JOBS_ACTIVE) if (job := parse(row["j"])).state == "running"]
+    found = []
+    for job in running:
+        host, pid, started = job.worker.split(" ")
+        here = host == socket.gethostname()
+        if alive(int(pid or 0), started) if here else at - job.heartbeat < SILENT_S:
+            found.append(_name(host, pid))
+    return found
+
+
+def _name(host: str, pid: int | str) -> str:
+    return f"skugraph-{pid}@{host}"
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -99,7 +128,7 @@ def main() -> None:
     watch_tasks()
     port = serve(settings)
     app = make_app(settings)
-    name = f"skugraph-{os.getpid()}@{socket.gethostname()}"
+    name, run = _name(socket.gethostname(), os.getpid()), run_name(os.getpid())
     over = threading.Event()
     with open_stores(settings) as stores:
         app.stores = stores
@@ -109,7 +138,7 @@ def main() -> None:
         @worker_ready.connect(weak=False)
         def ready(**_: Any) -> None:
             known = {"worker": name, "since": time.time(), "queues": settings.worker_queues, "metrics_port": port}
-            stores.home.write_run(f"{RUN}-{os.getpid()}", **known)
+            stores.home.write_run(run, **known)
             watcher.start()
 
         arguments = ["worker", "--pool=solo", f"--queues={','.join(settings.worker_queues)}", f"--hostname={name}"]
@@ -117,7 +146,7 @@ def main() -> None:
         try:
             app.worker_main(arguments)
         finally:
-            stores.home.forget_run(f"{RUN}-{os.getpid()}")
+            stores.home.forget_run(run)
             over.set()
             if watcher.ident is not None:
                 watcher.join()

@@ -12,7 +12,6 @@ import typer
 from api.cli.common import HomeOption, JsonOption, emit, open_settings, progress, say, table
 
 if TYPE_CHECKING:
-    from kg.settings import Settings
     from kg.stores import Stores
     from workers.jobs import Job
 
@@ -31,7 +30,7 @@ def run_job(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
     from kg.errors import JobError
     from workers.jobs import wait
 
-    with _worker_at_hand(stores.settings), progress(quiet=quiet) as update:
+    with _worker_at_hand(stores), progress(quiet=quiet) as update:
         ended = wait(stores, job.id, lambda seen: update(seen.kind, seen.done, seen.total or None))
     if ended.state == "done":
         return ended
@@ -41,14 +40,14 @@ def run_job(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
 
 
 @contextmanager
-def _worker_at_hand(settings: Settings) -> Iterator[None]:
+def _worker_at_hand(stores: Stores) -> Iterator[None]:
     from kg.processes import stop
     from workers.process import start_worker, workers_alive
 
-    if workers_alive(settings):
+    if workers_alive(stores.settings, stores.graph):
         yield
         return
-    process = start_worker(settings)
+    process = start_worker(stores.settings)
     try:
         yield
     finally:

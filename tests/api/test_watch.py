@@ -22,7 +22,7 @@ from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.app import TASKS
 from workers.jobs import State, pause, submit_embed, submit_relate, wait
-from workers.process import start_worker
+from workers.process import run_name, start_worker
 
 HERE = "http://127.0.0.1:8765"
 Samples = dict[tuple[str, ...], float]
@@ -94,7 +94,7 @@ def test_a_worker_answers_on_its_own_port(here: Stores, tmp_path: Path) -> None:
     put(here.graph, "p1", title="Jar", pictures=[draw(tmp_path / "1.png", 1), tmp_path / "gone.png"])
     worker = start_worker(here.settings)
     try:
-        state = here.home.read_run(f"worker-{worker.pid}")
+        state = here.home.read_run(run_name(worker.pid))
         assert state is not None
         job = wait(here, submit_embed(here, write_tiny(tmp_path / "tiny")).id, timeout_s=60)
         assert (job.state, job.rejected) == ("done", 1)

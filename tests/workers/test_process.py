@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ from kg.vectors import generations
 from tests.shop import draw, put
 from tests.tiny_encoder import write_tiny
 from workers.jobs import Job, cancel, get_job, list_jobs, pause, resume, submit_embed, wait
-from workers.process import environment, start_worker, workers_alive
+from workers.lease import claim, note
+from workers.process import SILENT_S, environment, run_name, start_worker, workers_alive
 
 PRODUCTS = 24
 Start = Callable[[], subprocess.Popen[bytes]]
@@ -180,6 +182,33 @@ def test_a_worker_is_seen_while_it_lives(stores: Stores, start: Start) -> None:
     worker.terminate()
     assert worker.wait(30) == 0
     assert workers_alive(stores.settings) == []
+
+
+def test_a_worker_elsewhere_that_is_at_a_job_is_seen_though_it_does_not_answer(stores: Stores, tmp_path: Path) -> None:
+    """Over a broker that nobody listens to: a step keeps a worker from answering, however long it takes."""
+    own = Stores(stores.settings.model_copy(update={"broker_url": "memory://"}), stores.graph, stores.vectors_uri)
+    job = submit_embed(own, write_tiny(tmp_path / "tiny"))
+    assert workers_alive(own.settings, own.graph) == [], "a job that waits shows no worker"
+    assert claim(own, job.id) is not None
+    mine = f"skugraph-{os.getpid()}@{socket.gethostname()}"
+    assert [seen["worker"] for seen in workers_alive(own.settings, own.graph)] == [mine]
+    note(own, job.id, worker=f"{socket.gethostname()} {os.getpid()} 1@00000000")
+    assert workers_alive(own.settings, own.graph) == [], "here it is known that it died"
+    beat = note(own, job.id, worker="elsewhere 7 1@00000000").heartbeat
+    assert [seen["worker"] for seen in workers_alive(own.settings, own.graph)] == ["skugraph-7@elsewhere"]
+    note(own, job.id, heartbeat=beat - SILENT_S)
+    assert workers_alive(own.settings, own.graph) == [], "it was silent for long"
+
+
+def test_workers_of_two_containers_do_not_take_each_others_run_file(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_name(7)
+    monkeypatch.setattr("workers.process.socket.gethostname", lambda: "other")
+    assert run_name(7) != first
+    for name in (first, run_name(7)):
+        stores.home.write_run(name, worker=name)
+    assert len(workers_alive(stores.settings)) == 2
 
 
 def test_environment_keeps_where_modules_of_the_user_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
