@@ -15,6 +15,7 @@ from PIL.Image import Image, fromarray
 from torch import Tensor, nn
 
 from encoders import checkpoint
+from encoders.appending import hidden, said_after
 from encoders.backbones import TextBackbone, text_backbone
 from encoders.data import with_entities
 from encoders.entities import Vocabulary, open_lexicon
@@ -118,18 +119,7 @@ class DualEncoder:
         Raises:
             BadInput: entities are given to an encoder that takes none, or of another number of texts.
         """
-        if entities is not None:
-            entity_encoder(self)  # type: ignore[arg-type]
-            if len(entities) != len(texts):
-                raise BadInput(
-                    f"entities of {len(entities)} texts, and {len(texts)} texts: each has its own, () for none"
-                )
-            if self.appended:
-                texts = [with_entities(text, given) for text, given in zip(texts, entities, strict=True)]
-        whole, extra = list(texts), {}
-        if self.lexicon is not None:
-            places = self.lexicon.find(texts, entities)
-            texts, extra = self.lexicon.masked(texts, places), {"structured": places}
+        texts, whole, extra = self._read(texts, entities)
         # Texts of like length share a batch: less padding to compute.
         order = np.argsort([len(text) for text in texts], kind="stable")
         out = np.empty((len(texts), self.dim), np.float32)
@@ -143,6 +133,24 @@ class DualEncoder:
             out[order[rows]] = (self.kept.texts(vectors) if self.kept else vectors).float().cpu().numpy()
         return out
 
+    def _read(
+        self, texts: Sequence[str], entities: Sequence[Entities] | None
+    ) -> tuple[list[str], list[str], dict[str, NDArray[np.int64]]]:
+        """Texts as the model reads them, the same with nothing masked, and places of their entities by their name."""
+        if entities is not None:
+            entity_encoder(self)  # type: ignore[arg-type]
+            if len(entities) != len(texts):
+                raise BadInput(
+                    f"entities of {len(entities)} texts, and {len(texts)} texts: each has its own, () for none"
+                )
+        given = entities if self.appended else None
+        whole = list(texts) if given is None else said_after(texts, given, self.text_backbone)
+        if self.lexicon is None:
+            return whole, whole, {}
+        found = list(texts) if given is None else list(map(with_entities, texts, given))
+        places = self.lexicon.find(found, entities)
+        return hidden(self.lexicon, texts, given, places, self.text_backbone), whole, {"structured": places}
+
     def _entities(self, texts: Sequence[str], vocabulary: Vocabulary) -> EntityBatch:
         numbers = vocabulary.find(texts)
         tokens = self.text_backbone.tokens(vocabulary.sentences(numbers, self.text_backbone))
@@ -155,19 +163,21 @@ class DualEncoder:
         """Picture and text of one item as one vector, see `Vectors.item`."""
         if self.model.item == "sum":
             return _between(self.encode_images(images), self.model.item_text * self.encode_texts(texts, entities))
-        return _between(*self.encode_fused(images, texts))
+        return _between(*self.encode_fused(images, texts, entities))
 
     @torch.inference_mode()
     def encode_fused(
-        self, images: Sequence[Image], texts: Sequence[str]
+        self, images: Sequence[Image], texts: Sequence[str], entities: Sequence[Entities] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Post-fusion vectors of items, (N, dim) each: of the picture, and of the text.
+        """Post-fusion vectors of items, (N, dim) each: of the picture, and of the text. Entities have a part in it as
+        far as they are said after the text; vectors of their own are not fused.
 
         Raises:
-            BadInput: the encoder has none.
+            BadInput: the encoder has none; entities as with `encode_texts`.
         """
         if not hasattr(self.model, "fused_vectors"):
             raise BadInput(f"encoder {self.name} has no fusion", hint="capture and uniter_style have one")
+        texts, _, _ = self._read(texts, entities)
 
         def fused(rows: slice) -> tuple[Tensor, Tensor]:
             seen = padded([tokens for (tokens,) in self.look.see(images[rows])], self.device)

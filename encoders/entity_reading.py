@@ -17,9 +17,10 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from encoders.appending import hidden
 from encoders.backbones import TextBackbone
 from encoders.confounding import write_confounding
-from encoders.data import TrainItem
+from encoders.data import TrainItem, with_entities
 from encoders.entities import kept_items, mask_token, open_lexicon
 from encoders.entity_selection import select_entities
 from encoders.features import FeatureCache
@@ -109,11 +110,15 @@ def prepare_reading(
 def _build(
     lexicon: Lexicon, items: Sequence[TrainItem], text: TextBackbone, folder: Path, cache: FeatureCache | None
 ) -> None:
-    captions = [item.text for item in items]
-    places = lexicon.find(captions, [item.entities for item in items])
+    given = [item.entities for item in items]
+    titles = [item.text if item.title is None else item.title for item in items]
+    appended = any(item.title is not None for item in items)
+    captions = list(map(with_entities, titles, given)) if appended else titles
+    places = lexicon.find(captions, given)
     np.save(folder / PLACES, places)
     write_confounding(folder, lexicon.rows)
-    write_texts(lexicon.masked(captions, places), text, folder, cache=cache)  # last: now it is whole
+    texts = hidden(lexicon, titles, given if appended else None, places, text)
+    write_texts(texts, text, folder, cache=cache)  # last: now it is whole
 
 
 def _open(folder: Path, lexicon: Lexicon) -> ReadingTable:

@@ -136,12 +136,17 @@ class Lexicon:
 
     def masked(self, texts: Sequence[str], places: NDArray[np.int64]) -> list[str]:
         """The texts without mentions of these entities of theirs; one that has none stays as it is, to the letter."""
+        return [self.without(text, self._hides(row)) for text, row in zip(texts, places, strict=True)]
+
+    def unmasked(self, given: Entities, places: NDArray[np.int64]) -> Entities:
+        """Those of a text's entities that may be said: all but the masked ones of these places (K,)."""
+        hides = self._hides(places)
+        return [one for one in given if entity_key(*one) not in hides]
+
+    def _hides(self, places: NDArray[np.int64]) -> set[str]:
         if self.mask == "none":
-            return list(texts)
-        return [
-            self.without(text, {self.chosen[place].key for place in row if 0 <= place < len(self.chosen)})
-            for text, row in zip(texts, places, strict=True)
-        ]
+            return set()
+        return {self.chosen[place].key for place in places if 0 <= place < len(self.chosen)}
 
     def without(self, text: str, keys: set[str]) -> str:
         """The text without mentions of these entities."""

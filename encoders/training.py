@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders import architecture, checkpoint
+from encoders.appending import fitted
 from encoders.backbones import TextBackbone, text_backbone
 from encoders.backbones.vocabulary import VOCABULARY, learn_vocabulary, warn_unknown
 from encoders.config import load_config
@@ -185,6 +186,8 @@ def train(
         depth=chosen["text"]["depth"],
     )
     unknown = warn_unknown(text, captions)
+    if chosen["text"].get("appended"):
+        used = fitted(used, text)
     with kept_tables(tables, out, accelerator) as folder:
         found, source = prepare_detector(
             chosen["detector"] if detector is None else str(detector),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 
-__all__ = ["PictureBackbone", "TextBackbone", "TextTokens", "weights_hash"]
+__all__ = ["PictureBackbone", "TextBackbone", "TextTokens", "token_ends", "weights_hash"]
 
 
 class TextTokens(NamedTuple):
@@ -76,11 +76,31 @@ class TextBackbone(Protocol):
         """Each text's tokens as numbers, special ones included, cut to `places`."""
         ...
 
+    def ends(self, texts: Sequence[str]) -> list[list[int]]:
+        """Where in each text its tokens end, without the special ones; nothing is cut."""
+        ...
+
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Tokens (B, N, width) of ids (B, N), mask (B, N) bool: what `tokens` does after the tokenizer."""
         ...
 
     def save_tokenizer(self, folder: Path) -> None: ...
+
+
+def token_ends(rules: str) -> Callable[[Sequence[str]], list[list[int]]]:
+    """`TextBackbone.ends` by the rules of a tokenizer, as JSON. With a tokenizer of its own: one that cuts remembers
+    that between two calls, and threads may ask at the same time."""
+    from tokenizers import Tokenizer
+
+    uncut = Tokenizer.from_str(rules)
+    uncut.no_truncation()
+    uncut.no_padding()
+
+    def ends(texts: Sequence[str]) -> list[list[int]]:
+        found = uncut.encode_batch(list(texts), add_special_tokens=False)
+        return [[end for _, end in one.offsets] for one in found]
+
+    return ends
 
 
 def weights_hash(state: Mapping[str, Tensor], *extra: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.backbones.base import TextBackbone, TextTokens, weights_hash
+from encoders.backbones.base import TextBackbone, TextTokens, token_ends, weights_hash
 from encoders.backbones.vocabulary import VOCABULARY, Vocabulary
 from kg.errors import BadInput
 
@@ -74,6 +74,7 @@ class _Hub:
         self._half: Any = None  # the model once more, in the precision of a training
         self.mask_id: int | None = self.tokenizer.mask_token_id
         self.places, self.width, self.device = places, self.model.config.hidden_size, device
+        self.ends = token_ends(self.tokenizer.backend_tokenizer.to_str())
         rules = json.loads(self.tokenizer.backend_tokenizer.to_str())
         rules |= {"padding": None, "truncation": None}  # these two remember the last call
         self.fingerprint = weights_hash(

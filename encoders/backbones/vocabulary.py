@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from encoders.backbones.base import TextBackbone, TextTokens, weights_hash
+from encoders.backbones.base import TextBackbone, TextTokens, token_ends, weights_hash
 from kg.errors import BadInput
 
 __all__ = ["UNKNOWN_LIMIT", "VOCABULARY", "Vocabulary", "learn_vocabulary", "unknown_share", "warn_unknown"]
@@ -67,6 +67,7 @@ class Vocabulary:
         self.upper: list[dict[str, Tensor]] = []
         self._sines = STRENGTH * sines(places, self.width).to(self.device)
         rules = (folder / "tokenizer.json").read_text(encoding="utf-8")
+        self.ends = token_ends(rules)
         self.fingerprint = weights_hash({"words": self.words}, f"{places} tokens, sines {STRENGTH}", rules)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:

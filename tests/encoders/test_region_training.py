@@ -213,6 +213,12 @@ def test_items_by_sum_or_after_fusion(
     np.testing.assert_allclose(fused, both / np.linalg.norm(both, axis=1, keepdims=True), atol=1e-5)
     np.testing.assert_allclose(fused[:1], post.encode_items(images[:1], texts[:1]), atol=1e-5)
     assert not np.allclose(fused, post.encode_items(images, ["a blue cross"] * 4), atol=1e-3)
+    told, given = replace(post, appended=True), [[("colour", "blue")]] * 4  # type: ignore[type-var]
+    wanted = told.encode_items(images, [f"{text}. blue" for text in texts])
+    np.testing.assert_allclose(told.encode_items(images, texts, given), wanted, atol=1e-5)
+    assert not np.allclose(wanted, fused, atol=1e-3)
+    with pytest.raises(BadInput, match="it takes no entities"):
+        post.encode_items(images, texts, given)  # type: ignore[call-arg]
 
 
 def test_a_detector_is_trained_first_and_goes_into_the_checkpoint(
