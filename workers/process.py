@@ -95,7 +95,7 @@ def _at_work(graph: Graph) -> list[str]:
     for job in running:
         host, pid, started = job.worker.split(" ")
         here = host == socket.gethostname()
-        if alive(int(pid or 0), started) if here else at - job.heartbeat < SILENT_S:
+        if alive(int(pid), started) if here else at - job.heartbeat < SILENT_S:
             found.append(_name(host, pid))
     return found
 

@@ -14,6 +14,8 @@ import yaml
 from compose_spec import ComposeSpecification, Service
 from packaging.requirements import Requirement
 
+from api.routes.generations import query_file
+from kg.home import Home
 from kg.settings import Settings, load_settings
 from workers.app import is_rabbitmq
 
@@ -120,6 +122,19 @@ def test_dependencies_volumes_and_networks_exist(service: dict[str, Any]) -> Non
     for volume in service.get("volumes", []):
         source = volume.split(":")[0] if not volume.startswith("${") else ""
         assert not source or source in named["volumes"] or (DOCKER / source).exists(), volume
+
+
+@pytest.mark.parametrize("worker", ["worker", "worker-gpu"])
+def test_what_the_api_names_by_file_workers_find_under_the_same_path(worker: str) -> None:
+    """Checkpoints, and queries with their judgements and gates: jobs hold their paths."""
+    known = compose("compose.yaml")["services"]
+    at = {name: set(known[name]["volumes"]) for name in ("api", worker)}
+    home = Home(Path("/var/lib/skugraph"))
+    for path in (home.models, query_file(home, "q.tsv").parent):
+        [volume] = [one for one in at["api"] if one.endswith(f":{path}")]
+        assert volume in at[worker]
+        made = " ".join(rest for word, rest in dockerfile() if word == "RUN")
+        assert re.search(rf"install -d -o 10001 .*{path}(\s|$)", made), "an empty volume takes its owner from the image"
 
 
 @pytest.mark.parametrize("service", services())
