@@ -20,6 +20,8 @@ from torch.nn import functional
 
 __all__ = ["Kept", "principal"]
 
+LEAST = 1e-3  # of the first component's spread that another must have
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -51,10 +53,11 @@ class Kept:
 
 def principal(features: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """The map (K, W) and offset (K,) to at most `dim` principal components of features (N, W), of mean length 1 and
-    half-whitened: each divided by the root of its standard deviation, so that the strongest do not drown the rest."""
+    half-whitened: each divided by the root of its standard deviation, so that the strongest do not drown the rest.
+    What hardly varies is no component: of N pictures there are fewer than N, and the last would be noise blown up."""
     mean = features.float().mean(dim=0)
     _, spread, basis = torch.linalg.svd(features.float() - mean, full_matrices=False)
-    dim = min(dim, len(basis))
+    dim = max(1, min(dim, int((spread > LEAST * spread[0]).sum())))
     spread = spread[:dim] / len(features) ** 0.5
     basis = basis[:dim] / (spread + 1e-6)[:, None].sqrt() / spread.sum().clamp(min=1e-6).sqrt()
     return basis, -(basis @ mean)

@@ -31,6 +31,20 @@ def test_principal_components_are_half_whitened() -> None:
     assert len(principal(features, 99)[0]) == 12
 
 
+def test_fewer_pictures_than_components() -> None:
+    draw = torch.Generator().manual_seed(2)
+    features, others = (torch.randn(count, 200, generator=draw) + 3 for count in (60, 40))
+    weight, bias = principal(features, 128)
+    assert len(weight) == 59  # the mean is taken away: nothing is left for a sixtieth
+    part = normalize(others @ weight.T + bias, dim=1)
+    assert float((part**2).max()) < 0.5  # no component is all there is
+    flat = torch.randn(60, 3, generator=draw) @ torch.randn(3, 200, generator=draw)
+    assert len(principal(flat, 128)[0]) == 3
+    same = principal(torch.ones(5, 12), 4)
+    assert len(same[0]) == 1
+    assert torch.isfinite(torch.ones(12) @ same[0].T + same[1]).all()
+
+
 def test_pictures_compare_by_both_parts_and_texts_by_the_trained_one() -> None:
     draw = torch.Generator().manual_seed(1)
     pictures, texts = (normalize(torch.randn(6, 8, generator=draw), dim=1) for _ in range(2))
@@ -55,10 +69,14 @@ def test_a_trained_encoder_has_both_parts(tmp_path: Path, items: list[TrainItem]
         train("capture", items, tmp_path / name, config=tmp_path / f"{name}.json", device="cpu", cache=features)
         opened.append(load(tmp_path / name, device="cpu", cache=features))
     both, alone = opened
+    both.save_pretrained(tmp_path / "copy")
+    again = load(tmp_path / "copy", device="cpu", cache=features)
+    assert (again.dim, again.fingerprint) == (both.dim, both.fingerprint)
     assert both.dim == alone.dim + 16
     assert both.fingerprint != alone.fingerprint
     pictures = [Image.new("RGB", (64, 48), colour) for colour in ("red", "navy", "olive")]
     seen, lone = both.encode_images(pictures), alone.encode_images(pictures)
+    assert np.array_equal(again.encode_images(pictures), seen)
     assert np.allclose(seen[:, : alone.dim], 0.6**0.5 * lone, atol=1e-5)
     assert np.allclose(np.linalg.norm(seen, axis=1), 1, atol=1e-5)
     box = np.array([[0, 0, 64, 48]], np.float32)
