@@ -117,7 +117,7 @@ def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str
     add: list[dict[str, str]] = []
     drop: list[dict[str, str]] = []
     for row in rows:
-        links = [link for link in row["links"] if link["key"]]
+        links = row["links"]
         stated = [link for link in links if link["source"] not in (CAPTION, MINED)]
         wanted = _wanted(row, stated, phrases, most)
         standing = {(link["key"], link["source"]) for link in links if link["source"] in (CAPTION, MINED)}

@@ -46,7 +46,7 @@ def put(graph: Graph, listings: Sequence[Listing]) -> None:
         if standing:
             _clear(tx, [row["id"] for row in standing])
         tx.run(cypher.REMOVED_FORGET, ids=ids)
-        put_entities(tx, {entity.key: entity for entities in stated.values() for entity in entities}.values())
+        _count(tx, standing, stated)
         there = {row["id"] for row in standing}
         rows = [_row(listing, before + number) for number, listing in enumerate(listings, 1)]
         if old := [row for row in rows if row["id"] in there]:
@@ -55,37 +55,25 @@ def put(graph: Graph, listings: Sequence[Listing]) -> None:
             tx.run(cypher.PRODUCTS_NEW, rows=new)
         _link(tx, stated)
         _put_pictures(tx, products)
-        links = [entity.key for entities in stated.values() for entity in entities]
-        _settle(tx, standing, links, [product.identity for product in products])
+        _settle(tx, standing, [product.identity for product in products])
 
     graph.transaction(work)
 
 
-def put_new(graph: Graph, listings: Sequence[Listing], there: set[str]) -> None:
-    """Write listings that the graph never held, while nobody else writes to it: nothing is looked for.
-
-    Args:
-        graph: to be written.
-        listings: as `put` takes them.
-        there: keys of entities that the graph is known to hold; what it holds after this is added.
-    """
+def put_new(graph: Graph, listings: Sequence[Listing]) -> None:
+    """Write listings that the graph never held, while nobody else writes to it: they are not looked for."""
     products = [listing.product for listing in listings]
     stated = {product.id: _entities(product) for product in products}
-    entities = {entity.key: entity for found in stated.values() for entity in found}
-    fresh = [entity for key, entity in entities.items() if key not in there]
 
     def work(tx: Tx) -> None:
         before = tx.run(cypher.REVISION_TAKE, n=len(listings))[0]["before"]
-        if fresh:
-            put_entities(tx, fresh)
+        _count(tx, [], stated)
         tx.run(cypher.PRODUCTS_NEW, rows=[_row(listing, before + number) for number, listing in enumerate(listings, 1)])
         _link(tx, stated)
         _put_pictures(tx, products)
-        links = [entity.key for found in stated.values() for entity in found]
-        _settle(tx, [], links, [product.identity for product in products])
+        _settle(tx, [], [product.identity for product in products])
 
     graph.transaction(work)
-    there.update(entities)
 
 
 def touch(graph: Graph, listings: Sequence[Listing]) -> None:
@@ -107,9 +95,10 @@ def remove(graph: Graph, ids: Sequence[str]) -> None:
         before = tx.run(cypher.REVISION_TAKE, n=len(ids))[0]["before"]
         standing = tx.run(cypher.STANDING, ids=sorted(ids))
         _clear(tx, [row["id"] for row in standing])
+        _count(tx, standing, {})
         tx.run(cypher.PRODUCTS_REMOVE, ids=sorted(ids))
         tx.run(cypher.REMOVED, rows=[{"id": id, "revision": before + n} for n, id in enumerate(sorted(ids), 1)])
-        _settle(tx, standing, [], [])
+        _settle(tx, standing, [])
 
     graph.transaction(work)
 
@@ -132,15 +121,25 @@ def _clear(tx: Tx, ids: list[str]) -> None:
         tx.run(statement, ids=ids)
 
 
-def _settle(tx: Tx, standing: Sequence[Row], links: Sequence[str], identities: Iterable[str]) -> None:
-    """What follows from the change: counts of entities, groups of the same product, pictures that show nothing."""
-    counts = Counter(links)
+def _count(tx: Tx, standing: Sequence[Row], stated: Mapping[str, Sequence[Entity]]) -> None:
+    """The products of each entity, after the change; entities that are missing are made. Counting tells which those
+    are: to look first would be one read more for each entity."""
+    entities = {entity.key: entity for found in stated.values() for entity in found}
+    counts = Counter(entity.key for found in stated.values() for entity in found)
     counts.subtract(key for row in standing for key in row["keys"])
-    tx.run(cypher.ENTITY_COUNTS, rows=[{"key": key, "n": n} for key, n in sorted(counts.items()) if n])
+    rows: list[Row] = [{"key": key, "n": n} for key, n in sorted(counts.items()) if n]
+    there = {row["key"] for row in tx.run(cypher.ENTITY_COUNTS, rows=rows)} if rows else set()
+    if new := [row for row in rows if row["key"] not in there and row["key"] in entities]:
+        put_entities(tx, [entities[row["key"]] for row in new])
+        tx.run(cypher.ENTITY_COUNTS, rows=new)
+
+
+def _settle(tx: Tx, standing: Sequence[Row], identities: Iterable[str]) -> None:
+    """What follows from the change: groups of the same product, pictures that show nothing."""
     groups = sorted({*identities, *(row["identity"] or "" for row in standing)} - {""})
-    if groups:
-        tx.run(cypher.SAME_MOVED, identities=groups)
-        tx.run(cypher.SAME, identities=groups)
+    if wrong := tx.run(cypher.SAME_WRONG, identities=groups) if groups else []:
+        tx.run(cypher.SAME_MOVED, rows=[row for row in wrong if row["hub"]])
+        tx.run(cypher.SAME, rows=[row for row in wrong if row["id"] != row["least"]])
     if images := sorted({image for row in standing for image in row["images"]}):
         tx.run(cypher.IMAGES_PRUNE, ids=images)
 

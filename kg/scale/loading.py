@@ -104,7 +104,6 @@ def load(
 
 def _put(stores: Stores, scale: Scale, progress: Progress) -> int:
     """Write the listings that the graph lacks; how many."""
-    there: set[str] = set()  # keys of entities
     new = 0
     for number, batch in enumerate(_batches(scale, stores.settings.batch_rows)):
         done = number * stores.settings.batch_rows
@@ -115,7 +114,7 @@ def _put(stores: Stores, scale: Scale, progress: Progress) -> int:
                 "the graph holds products of another catalogue", hint="a home of its own: --home DIR, or an empty graph"
             )
         if not held:
-            put_new(stores.graph, batch, there)
+            put_new(stores.graph, batch)
             new += len(batch)
         elif missing := [one for one in batch if held.get(one.product.id) != (one.source, one.content)]:
             put(stores.graph, missing)

@@ -28,6 +28,7 @@ __all__ = [
     "REVISION_TAKE",
     "SAME",
     "SAME_MOVED",
+    "SAME_WRONG",
     "SHOWS",
     "STANDING",
     "TEXTS",
@@ -89,8 +90,8 @@ SET e.text = row.text, e.type = row.type, e.path = row.path, e.df = 0
     for label in ("Brand", "Category", "Attribute")
 }
 
-# Adds to the number of products of entities: $rows of key, n (may be negative); nothing returned.
-ENTITY_COUNTS = "UNWIND $rows AS row MATCH (e:Entity {key: row.key}) SET e.df = e.df + row.n"
+# Adds to the number of products of entities: $rows of key, n (may be negative); key of those that are there.
+ENTITY_COUNTS = "UNWIND $rows AS row MATCH (e:Entity {key: row.key}) SET e.df = e.df + row.n RETURN e.key AS key"
 
 # Hangs categories below each other: $rows of key, parent; nothing returned.
 CHILD_OF = """
@@ -178,24 +179,31 @@ CREATE (i:Instance {id: row.instance, kind: 'text'})
 CREATE (i)-[:OF]->(p)
 """
 
-# Takes off the edges of listings whose group of $identities has a smaller id now; nothing returned.
-SAME_MOVED = """
+# Listings of the groups of $identities that are not joined to the one of the smallest id alone: id, hub (of a wrong
+# edge, null where there is none), least.
+SAME_WRONG = """
 UNWIND $identities AS identity
 MATCH (p:Product {identity: identity})
 WITH identity, min(p.id) AS least
-MATCH (p:Product {identity: identity})-[r:SAME_AS]->(hub:Product)
-WHERE r.source = 'identity' AND hub.id <> least
+MATCH (p:Product {identity: identity})
+OPTIONAL MATCH (p)-[r:SAME_AS]->(hub:Product) WHERE r.source = 'identity'
+WITH p, hub, least WHERE hub.id <> least OR hub IS NULL AND p.id <> least
+RETURN p.id AS id, hub.id AS hub, least
+"""
+
+# Takes edges off: $rows of id, hub; nothing returned.
+SAME_MOVED = """
+UNWIND $rows AS row
+MATCH (p:Product {id: row.id})-[r:SAME_AS]->(hub:Product)
+WHERE r.source = 'identity' AND hub.id = row.hub
 DELETE r
 """
 
-# Joins the listings of each of $identities to the one of the smallest id; nothing returned.
+# Joins listings: $rows of id, least; nothing returned.
 SAME = """
-UNWIND $identities AS identity
-MATCH (p:Product {identity: identity})
-WITH identity, min(p.id) AS least, count(p) AS listings WHERE listings > 1
-MATCH (hub:Product {id: least})
-WITH identity, hub
-MATCH (p:Product {identity: identity}) WHERE p.id <> hub.id
+UNWIND $rows AS row
+MATCH (p:Product {id: row.id})
+MATCH (hub:Product {id: row.least})
 MERGE (p)-[r:SAME_AS]->(hub)
 SET r.source = 'identity', r.score = 1.0
 """

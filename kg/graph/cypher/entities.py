@@ -46,12 +46,12 @@ SET d.value = $cursor, d.dictionary = $dictionary
 """
 
 # Products changed within ($after, $until]: id, title, description, links (maps of key, text, path, source of their
-# entities; one map of nulls where there are none).
+# entities; none where there are none).
 CAPTIONS = """
 MATCH (p:Product) WHERE p.revision > $after AND p.revision <= $until
-OPTIONAL MATCH (p)-[r:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity)
 RETURN p.id AS id, p.title AS title, p.description AS description,
-       collect({key: e.key, text: e.text, path: e.path, source: r.source}) AS links
+       [(p)-[r:HAS_ENTITY|MADE_BY|IN_CATEGORY]->(e:Entity) |
+        {key: e.key, text: e.text, path: e.path, source: r.source}] AS links
 """
 
 # Links products to entities that their captions mention: $rows of id, key, source; nothing returned.
