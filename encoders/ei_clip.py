@@ -119,10 +119,13 @@ class Learner(nn.Module):
         return held, held + self.mlp(held)
 
     def beside(self, texts: Tensor, mask: Tensor, places: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """Tokens (B, T, V) and mask (B, T) of captions, cut to make room, with those of their entities after them."""
+        """Tokens (B, T, V) and mask (B, T) of captions, cut to make room, each with those of its entities right after
+        it: behind the padding their places would be those of the longest caption of a batch."""
         some = self.meanings()[1][places.clamp(min=0)].to(texts.dtype)
         room = max(most - places.shape[1], 1)
-        return torch.cat([texts[:, :room], some], dim=1), torch.cat([mask[:, :room], places >= 0], dim=1)
+        tokens, there = torch.cat([texts[:, :room], some], dim=1), torch.cat([mask[:, :room], places >= 0], dim=1)
+        order = (~there).byte().argsort(dim=1, stable=True)
+        return tokens.gather(1, order[:, :, None].expand_as(tokens)), there.gather(1, order)
 
     def forward(self, texts: Tensor, places: Tensor) -> Tensor:
         """What is added to the texts' vectors (B, dim) whose entities are (B, K) places, −1 beyond: (B, dim)."""

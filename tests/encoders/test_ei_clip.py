@@ -84,7 +84,8 @@ def test_tokens_beside_the_caption() -> None:
     texts, mask = wide().beside(batch.texts, batch.text_mask, batch.structured, WORDS + 3)
     assert texts.shape[1] == batch.texts.shape[1] + 3
     torch.testing.assert_close(texts[:, :-3], batch.texts)
-    assert (mask[:, -3:] == (batch.structured >= 0)).all()
+    assert (mask[:-1] == (torch.arange(WORDS + 3) < WORDS + 2)).all()  # the last has no entity, and two words less
+    assert (mask[-1] == (torch.arange(WORDS + 3) < WORDS - 2)).all()
     short, _ = wide().beside(batch.texts, batch.text_mask, batch.structured, 5)
     assert short.shape[1] == 5  # the caption makes room
     alone = EiClip(found.base, wide(dictionary=False), dim=DIM, places=WORDS + 3).eval()
@@ -92,6 +93,19 @@ def test_tokens_beside_the_caption() -> None:
     torch.testing.assert_close(alone.vectors(bare)[1], found.base.vectors(batch)[1], atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="fusion 'sum'"):
         wide(fusion="sum")
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_alone_as_in_a_batch(tokens: bool) -> None:
+    """A short caption among long ones."""
+    found = EiClip(clip(WORDS + 3), wide() if tokens else learner(), dim=DIM, places=WORDS + 3).eval()
+    batch = structured(make_batch())
+    short = torch.where(torch.arange(8)[:, None] == 2, torch.arange(WORDS) < 4, batch.text_mask)
+    together = found.text_vectors(batch.texts, short, structured=batch.structured)
+    alone = found.text_vectors(batch.texts[2:3, :4], short[2:3, :4], structured=batch.structured[2:3])  # type: ignore[index]
+    torch.testing.assert_close(alone, together[2:3], atol=1e-5, rtol=0)
+    other = found.text_vectors(batch.texts[2:3, :4], short[2:3, :4], structured=torch.full((1, 3), -1))
+    assert not torch.allclose(alone, other, atol=1e-3)
 
 
 def wide(**values: Any) -> Learner:
