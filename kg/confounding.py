@@ -26,10 +26,10 @@ class Finding:
 
     Attributes:
         key: of the entity.
-        confounding: the score by which entities were chosen; the higher, the more its words mislead.
+        confounding: the score by which entities were chosen; the higher, the more its words should mislead.
         mismatch: of what its words mean with what its products look like.
         drop_in_loss: how much better captions fit their pictures without its words.
-        chosen: the encoder hides its words and gives it a meaning of its own.
+        chosen: the encoder gives it a vector of its own, beside its words or (with masking) in their place.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Entities whose words mislead an encoder: confounding."""
+"""Entities whose words may mislead an encoder: confounding."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def confounding(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Which entities mislead an encoder by the dictionary meaning of their words ("diesel", "top"): the most and the
-    least confounding of each type, and which of them it reads anew.
+    """Which entities have words that fit least with what their products look like ("diesel", "top"): the most and the
+    least confounding of each type, and which of them an encoder gives vectors of their own.
 
     Training such an encoder finds it out. With its folder the findings are written to the graph, in place of those of
     another encoder: `confounding`, `confounding_chosen`, `mismatch` and `drop_in_loss` of `Entity`. Run it again after

@@ -41,11 +41,13 @@ class EntityReply(EntityRow):
     path: tuple[str, ...] = Field((), description="Of a category, from the root down")
     similar: tuple[EntityRow, ...] = Field((), description="Neighbours over SIMILAR_TO, nearest first")
     confounding: float | None = Field(
-        None, description="How much its words mislead, by the score that chooses; none where no training found it out"
+        None,
+        description="The score by which a training chose entities (the mismatch, where it chose by none); higher where "
+        "the entity's own words fit less with what its products look like",
     )
     mismatch: float | None = Field(None, description="Of what its words mean with what its products look like")
     drop_in_loss: float | None = Field(None, description="How much better captions fit pictures without its words")
-    chosen: bool = Field(False, description="The encoder hides its words and gives it a meaning of its own")
+    chosen: bool = Field(False, description="The encoder of that training gives it a vector of its own")
     stale: bool = Field(description="Whether it has no vector, or one that does not know its latest edges")
 
 
@@ -61,8 +63,8 @@ class NeighbourNode(BaseModel):
     df: int = Field(description="Products that have it")
     hops: int = Field(description="SIMILAR_TO edges on the strongest way to it")
     strength: float = Field(description="Product of the weights on that way")
-    confounding: float | None = Field(None, description="How much its words mislead, where a training has found it out")
-    chosen: bool = Field(False, description="That encoder hides its words and gives it a meaning of its own")
+    confounding: float | None = Field(None, description="The score by which a training chose entities")
+    chosen: bool = Field(False, description="The encoder of that training gives it a vector of its own")
 
 
 class NeighbourEdge(BaseModel):

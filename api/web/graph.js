@@ -18,8 +18,8 @@ const entityPath = (key) => `/v1/entities/${encodeURIComponent(key)}/neighbourho
 const short = (text) => ([...text].length > LABEL ? `${[...text].slice(0, LABEL - 1).join("")}…` : text);
 const products = (df) => `${df.toLocaleString()} ${df === 1 ? "product" : "products"}`;
 
-/** How much the words of an entity mislead, where a training has found it out. */
-function misleading(node) {
+/** How far the words of an entity are from what its products look like, where a training has found it out. */
+function confounding(node) {
   if (typeof node.confounding !== "number") return "";
   return `confounding ${node.confounding.toFixed(2)}${node.chosen ? ", chosen" : ""}`;
 }
@@ -45,7 +45,7 @@ function line(edge, from, to, offset) {
 
 function dot(node, point, walk, own) {
   const radius = 7 + Math.min(11, 2.4 * Math.log2(1 + node.df));
-  const said = misleading(node) && `; ${misleading(node)}`;
+  const said = confounding(node) && `; ${confounding(node)}`;
   const group = svg("g", {
     class: `node ${kind(node.type)}${own ? " own" : ""}`,
     transform: `translate(${point.x} ${point.y})`,
@@ -89,7 +89,7 @@ function legend({ nodes, edges }) {
   return el("ul", { className: "legend" },
     kinds.map((type) => el("li", {}, el("span", { className: `swatch ${kind(type)}`, "aria-hidden": "true" }), type)),
     origins.map((name) => el("li", {}, sample(name), SOURCES[name])),
-    nodes.some((node) => node.chosen) ? el("li", {}, ring, "words mislead, chosen") : "");
+    nodes.some((node) => node.chosen) ? el("li", {}, ring, "has a vector of its own") : "");
 }
 
 /** What the picture says, in words: one line an entity, with the edges that lead to it from the middle. */
@@ -98,7 +98,7 @@ function rows({ key, nodes, edges }, walk) {
     .map((edge) => `${edge.weight.toFixed(2)} ${SOURCES[edge.origin] || edge.origin}`).join(", ") || `${node.hops} steps, ${node.strength.toFixed(2)}`;
   return nodes.filter((node) => node.key !== key).map((node) => el("tr", {},
     el("th", { scope: "row" }, el("button", { type: "button", className: "link", onclick: () => walk(node.key) }, node.text), el("span", { className: "type" }, ` ${node.type}`)),
-    el("td", { className: "confounding" }, misleading(node)),
+    el("td", { className: "confounding" }, confounding(node)),
     el("td", {}, said(node)), el("td", {}, products(node.df))));
 }
 
@@ -132,9 +132,9 @@ export async function openEntity(key, actions) {
     close,
     el("p", { className: "over" }, own.type),
     el("h2", { tabIndex: -1 }, own.text),
-    misleading(own) ? el("p", { className: "confounding" }, `${misleading(own)}: ${own.chosen
-      ? "its words mislead, so the encoder hides them and gives it a meaning of its own"
-      : "its words are read as they are"}`) : "",
+    confounding(own) ? el("p", { className: "confounding" }, `${confounding(own)}: ${own.chosen
+      ? "the encoder gives it a vector of its own"
+      : "the encoder reads its words alone"}`) : "",
     el("p", { className: "actions" },
       el("button", { type: "button", className: "primary", onclick: leave(() => actions.entity(key)) }, `Show its ${products(own.df)}`),
       el("button", { type: "button", className: "link", onclick: leave(() => actions.near(key)) }, "and those of its neighbours")),

@@ -181,11 +181,11 @@ def test_the_neighbourhood_of_an_entity_is_drawn_and_walked(seen: Callable[[str]
     assert products["cards"] > 0
 
 
-def test_an_entity_whose_words_mislead_is_marked(seen: Callable[[str], str], stores: Stores) -> None:
+def test_an_entity_with_a_vector_of_its_own_is_marked(seen: Callable[[str], str], stores: Stores) -> None:
     a, b, _ = similar(stores)
     write_findings(stores.graph, [Finding(a, 1.257, 1.257, None, True), Finding(b, -0.25, -0.25, None, False)], by="f")
     page = seen(f"/#entity/{quote(a, safe='')}")
-    assert "confounding 1.26, chosen: its words mislead" in page
+    assert "confounding 1.26, chosen: the encoder gives it a vector of its own" in page
     assert re.search(rf'data-key="{re.escape(html.escape(b))}" aria-label="[^"]*; confounding -0.25"', page)
     assert len(re.findall(r'<circle [^>]*class="chosen"', page)) == 2  # around the one, and in the legend
     assert '<td class="confounding">confounding -0.25</td>' in page
