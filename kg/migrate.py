@@ -102,13 +102,18 @@ def chain(folder: Path = MIGRATIONS) -> list[Step]:
         if version != expected or len(names) != 1:
             raise MigrationError(f"{folder}: step {expected} must exist once, found version {version}: {sorted(names)}")
         name, paths = next(iter(names.items()))
-        digest = hashlib.sha256(b"\0".join(path.name.encode() + b"\0" + path.read_bytes() for path in paths))
+        digest = hashlib.sha256(b"\0".join(path.name.encode() + b"\0" + _text(path) for path in paths))
         back = tuple(undoing.pop((version, name), ()))
         steps.append(Step(version, name, digest.hexdigest(), tuple(paths), back))
     if undoing:
         (version, name), paths = min(undoing.items())
         raise MigrationError(f"{paths[0]} undoes a step V{version:03d}__{name} that does not exist")
     return steps
+
+
+def _text(path: Path) -> bytes:
+    """The same whichever line ends a checkout has given the file."""
+    return path.read_bytes().replace(b"\r\n", b"\n")
 
 
 def applied(graph: Graph) -> dict[int, str]:
@@ -183,7 +188,8 @@ def undo(
     wait_s: float = 60,
     lease_s: float = LEASE_S,
 ) -> list[Step]:
-    """Take applied steps back, the latest first; returns them. Nothing is begun unless all of them can be undone.
+    """Take applied steps back, the latest first; returns them. Nothing is begun unless all of them can be undone; the
+    first step, without which nothing of the graph would keep its key, only where there is nothing in the graph.
 
     Args:
         graph: the store.
@@ -197,7 +203,7 @@ def undo(
     Raises:
         BadInput: there is no version `to` below the present one.
         MigrationError: an applied step was changed since, cannot be undone, or its undoing failed; those after it stay
-            undone.
+            undone. Or the first is to be undone, and the graph holds data.
     """
     steps = _to_undo(graph, to, folder)
     if dry_run or not steps:
@@ -227,6 +233,11 @@ def _to_undo(graph: Graph, to: int | None, folder: Path) -> list[Step]:
     steps = [step for step in reversed(chain(folder)) if step.version in known and step.version > down_to]
     for step in steps:
         step.undo_path(graph.engine)
+    if steps and steps[-1].version == 1 and graph.read(core.DATA):
+        raise MigrationError(
+            f"{steps[-1].label} is undone in an empty graph only: this one holds data",
+            hint="go back to version 1 (`--to 1`), or drop the whole graph instead",
+        )
     return steps
 
 

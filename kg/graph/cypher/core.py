@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "CLOCK",
+    "DATA",
     "LOCK",
     "LOCK_FREE",
     "LOCK_SCHEMA",
@@ -34,6 +35,9 @@ SET m.name = $name, m.checksum = $checksum, m.applied_at = datetime()
 
 # Takes the record of a step away; nothing returned.
 MIGRATION_FORGET = "MATCH (m:Migration {version: $version}) DETACH DELETE m"
+
+# One row, if there is anything that users or jobs have made: found = true.
+DATA = "MATCH (n) WHERE NOT n:Counter AND NOT n:Migration RETURN true AS found LIMIT 1"
 
 # What the locks need of the schema before its first step: each engine's own language, harmless to repeat.
 LOCK_SCHEMA = {
