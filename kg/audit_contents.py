@@ -9,8 +9,6 @@ from typing import Any
 from kg import feed
 from kg.faults import Fault, FaultKind, Progress, Report
 from kg.graph.cypher import audit as cypher
-from kg.graph.cypher.catalogue import REVISION_TAKE
-from kg.graph.driver import Tx
 from kg.regions import split_region
 from kg.stores import Stores
 from kg.vectors import generations
@@ -43,8 +41,10 @@ def look_at_products(stores: Stores, kept: Sequence[Generation], report: Report,
             for one in kept:
                 reached = [row for row in products if row["revision"] <= cursors.get(one.id, 0)]
                 broken |= _compare(stores, one, reached, report, repair)
+                # What could not be read is no fault, but it is tried again.
+                broken |= {row["id"] for row in reached if any(i["rejected"] for i in row["instances"])}
         if repair:
-            _touch(stores, sorted(broken))
+            feed.touch(stores.graph, sorted(broken), batch=stores.settings.batch_rows)
         say("products", after, last)
 
 
@@ -81,12 +81,13 @@ def _differences(
         found[stored["product_id"]][stored["instance_id"]] = stored
     faults = []
     for product in products:
-        rows, wanted = found[product["id"]], _expected(kind, product)
+        rows, known = found[product["id"]], _expected(kind, product)
+        wanted = {name for name, readable in known.items() if readable}
         faults += [(name, product["id"], NO_VECTOR) for name in sorted(wanted - set(rows))]
         for name, row in sorted(rows.items()):
             if row["revision"] > product["revision"]:
                 continue  # it was embedded again since it was read
-            if (split_region(name)[0] if one.regions else name) not in wanted:
+            if (split_region(name)[0] if one.regions else name) not in known:
                 faults.append((name, product["id"], NO_INSTANCE))
             elif row["content_hash"] != fit("content_hash", product["content_hash"] or ""):
                 faults.append((name, product["id"], "it is of other content than the product has"))
@@ -95,27 +96,16 @@ def _differences(
     return faults
 
 
-def _expected(kind: str, product: Row) -> set[str]:
-    """Instances of the product that have a vector of this kind, as `workers.embedding` makes them."""
+def _expected(kind: str, product: Row) -> dict[str, bool]:
+    """Instances of the product that have a vector of this kind, as `workers.embedding` makes them, and whether it must
+    be there: of a picture that some generation could not read, others may well have one."""
     known = sorted((row for row in product["instances"] if row["id"]), key=lambda row: row["id"])
     if kind == "text":
-        return {row["id"] for row in known if row["kind"] == "text" and product["has_text"]}
+        return {row["id"]: True for row in known if row["kind"] == "text" and product["has_text"]}
     shown = [row for row in known if row["kind"] == "image" and row["uri"]]
     if kind == "fused":
         shown = shown[:1]
-    return {row["id"] for row in shown if not row["rejected"]}
-
-
-def _touch(stores: Stores, products: Sequence[str]) -> None:
-    """Let every generation embed these again."""
-    for some in _batches(products, stores.settings.batch_rows):
-
-        def work(tx: Tx, some: Sequence[str] = some) -> None:
-            before = tx.run(REVISION_TAKE, n=len(some))[0]["before"]
-            rows = [{"id": name, "revision": before + n} for n, name in enumerate(some, start=1)]
-            tx.run(cypher.AUDIT_TOUCH, rows=rows)
-
-        stores.graph.transaction(work)
+    return {row["id"]: not row["rejected"] for row in shown}
 
 
 def look_at_rows(stores: Stores, kept: Sequence[Generation], report: Report, repair: bool, say: Progress) -> None:

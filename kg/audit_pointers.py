@@ -9,16 +9,15 @@ from pathlib import Path
 
 from kg.errors import SkugraphError
 from kg.faults import Fault, Report
-from kg.graph.cypher import audit as cypher
 from kg.graph.cypher.generations import GENERATION_JOBS
 from kg.stores import Stores
 from kg.vectors import generations, switching
 from kg.vectors.generations import Generation
-from kg.vectors.states import restart
 
 __all__ = ["look_at_alias", "look_at_collections"]
 
-JOB_STATES = ["queued", "running", "paused", "failed"]  # a failed job can be resumed: what it built is no left-over
+# A failed or cancelled job can be resumed: what it built is no left-over.
+JOB_STATES = ["queued", "running", "paused", "failed", "cancelled"]
 
 
 def look_at_alias(stores: Stores, report: Report, repair: bool) -> None:
@@ -55,7 +54,7 @@ def look_at_collections(stores: Stores, report: Report, repair: bool) -> None:
             continue
         for name in one.collections(prefix).values():
             if name not in there:
-                mended = repair and _remade(stores, one)
+                mended = repair and _done(partial(generations.make, stores, one.id))
                 report.add(Fault("no_collection", one.id, f"collection {name}", "it is gone", mended))
             elif (dim := stores.vectors.dim(name)) != one.dim:
                 why = f"it holds {dim} dimensions, the encoder {one.encoder} gives {one.dim}"
@@ -63,9 +62,11 @@ def look_at_collections(stores: Stores, report: Report, repair: bool) -> None:
         if (found := _fingerprint(one)) not in ("", one.fingerprint):
             why = f"it has fingerprint {found}, the vectors were made with {one.fingerprint}"
             report.add(Fault("wrong_encoder", one.id, f"checkpoint {one.encoder_path}", why))
-    wanted = {name for one in generations.listing(stores) if one.state != "retired" for name in _names(one, prefix)}
+    # First the collections: one that is made meanwhile is not among them, and its generation was there before it.
+    there = set(stores.vectors.collections())
+    wanted = {name for one in generations.noted(stores) if one.state != "retired" for name in _names(one, prefix)}
     ours = re.compile(rf"{re.escape(prefix)}_g[0-9a-f]{{10}}_(image|text|fused)")
-    for name in stores.vectors.collections():
+    for name in sorted(there):
         if ours.fullmatch(name) and name not in wanted:
             mended = repair and _done(partial(stores.vectors.drop, name))
             report.add(Fault("no_generation", "", f"collection {name}", "no generation that is kept has it", mended))
@@ -89,15 +90,4 @@ def _done(work: Callable[[], object]) -> bool:
         work()
     except SkugraphError:
         return False
-    return True
-
-
-def _remade(stores: Stores, generation: Generation) -> bool:
-    """Its collections made where they are missing, to be filled from the first change."""
-    for name in _names(generation, stores.vectors.prefix):
-        stores.vectors.create(name, generation.dim)
-    if generation.state == "shadow":
-        restart(stores.graph, generation.id, "shadow")
-    else:
-        stores.graph.write(cypher.AUDIT_REFILL, id=generation.id)
     return True

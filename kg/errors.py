@@ -6,6 +6,7 @@
     │   ├── BadColumnMap              the column map of an ingest
     │   ├── BadRecord                 one row of a catalogue (goes to the rejects file)
     │   ├── BadPicture                a picture that cannot or must not be decoded
+    │   │   └── PictureAway           one that cannot be reached just now, and perhaps can later
     │   ├── BadFilter                 a filter that is unknown, malformed or unsupported
     │   ├── BadQuery                  Cypher that is refused (it writes, it does not parse, it runs too long)
     │   ├── BadVector                 wrong dimension, or not finite
@@ -45,6 +46,7 @@ __all__ = [
     "JobError",
     "MigrationError",
     "NotFound",
+    "PictureAway",
     "RateLimited",
     "SkugraphError",
     "StoreDown",
@@ -97,6 +99,10 @@ class BadRecord(BadInput):
 
 class BadPicture(BadInput):
     code = "bad-picture"
+
+
+class PictureAway(BadPicture):
+    code = "picture-away"
 
 
 class BadFilter(BadInput):

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from kg.graph.cypher.feed import FEED_CHANGED, FEED_GONE, FEED_PRODUCTS, FEED_REMOVED, FEED_STALE, REVISION
-from kg.graph.driver import Graph
+from kg.graph.cypher.catalogue import REVISION_TAKE
+from kg.graph.cypher.feed import (
+    FEED_CHANGED,
+    FEED_GONE,
+    FEED_PRODUCTS,
+    FEED_REMOVED,
+    FEED_STALE,
+    FEED_TOUCH,
+    FEED_TOUCH_GONE,
+    REVISION,
+)
+from kg.graph.driver import Graph, Tx
 from kg.records import Box, caption
 
-__all__ = ["Change", "Instance", "Stated", "changed", "changes", "revision", "stale", "stated"]
+__all__ = ["Change", "Instance", "Stated", "changed", "changes", "revision", "stale", "stated", "touch"]
 
 Stated = tuple[tuple[str, str], ...]  # (type, value) of entities that fields name, as their keys have them
 
@@ -72,6 +83,20 @@ def changed(graph: Graph, after: int, limit: int) -> dict[str, int]:
 def stale(graph: Graph, after: int) -> int:
     """How many changes have a revision above `after`."""
     return int(graph.read(FEED_STALE, after=after)[0]["stale"])
+
+
+def touch(graph: Graph, products: Sequence[str], *, batch: int) -> None:
+    """New revisions for products, also for those that were removed: every generation embeds or removes them again. At
+    most `batch` of them in one transaction."""
+
+    def work(tx: Tx, some: Sequence[str]) -> None:
+        before = tx.run(REVISION_TAKE, n=len(some))[0]["before"]
+        rows = [{"id": name, "revision": before + n} for n, name in enumerate(some, start=1)]
+        tx.run(FEED_TOUCH, rows=rows)
+        tx.run(FEED_TOUCH_GONE, rows=rows)
+
+    for start in range(0, len(products), batch):
+        graph.transaction(partial(work, some=products[start : start + batch]))
 
 
 def stated(row: Mapping[str, Any]) -> Stated:

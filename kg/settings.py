@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     embed_kinds: tuple[InstanceKind, ...] = Field(("image", "text"), description="Vectors kept for each product")
     embed_regions: int = Field(0, ge=0, le=100, description="Most regions of a picture that get a vector")
     embed_region_score: float = Field(0.3, ge=0, le=1, description="Smallest score of such a region")
+    embed_max_unreadable: float = Field(
+        0.5, ge=0, le=1, description="Largest share of a chunk's pictures that may be unreadable; else its job fails"
+    )
     feature_cache_gb: float = Field(8, ge=0, description="Room for cached backbone features; 0 turns the cache off")
 
     # generations
@@ -82,7 +85,9 @@ class Settings(BaseSettings):
         0, ge=0, description="Workers wait while the 95th percentile of searches is above this; 0: they never do"
     )
     generation_gates: Path | None = Field(None, description="JSON file of the gates that a promotion must pass")
-    rollback_max_stale: int = Field(10_000, ge=0, description="Most changes that a generation rolled back to may lack")
+    rollback_max_stale: int = Field(
+        10_000, ge=0, description="Most changes that a generation promoted or rolled back to may lack"
+    )
 
     # catalogue
     batch_rows: int = Field(1000, ge=1, le=2000, description="Rows in one graph transaction")

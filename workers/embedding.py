@@ -7,6 +7,7 @@ next one is being encoded and the pictures of the one after are read. A chunk co
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,10 +17,12 @@ from typing import TypeVar
 
 from encoders.protocol import Encoder, SmallPictures
 from kg.catalogue.pictures import Pictures
-from kg.errors import BadPicture, TooLarge
+from kg.errors import BadPicture, JobError, PictureAway, TooLarge
 from kg.feed import Change
+from kg.regions import split_region
 from kg.tracing import adopt, here
 from kg.vectors.client import VectorStore
+from kg.vectors.schema import VECTOR, fit
 from workers.metrics import VECTORS
 from workers.rows import Item, RegionRule, Row, rows_of
 from workers.stages import Stages
@@ -32,6 +35,7 @@ ENOUGH = (
 )
 WRITES = 4  # writes that may wait while the next batch is encoded
 KEPT = 2000  # rows named in one deletion of what is old
+TELLING = 20  # pictures of a chunk from which on a share says something
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -46,12 +50,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Reject:
-    """One instance that has no vector, and why."""
+    """One instance whose picture could not be read, and why; `away`: it may be another time."""
 
     product: str
     instance: str
     uri: str
     error: str
+    away: bool = False
 
     def json(self) -> dict[str, str]:
         return asdict(self)
@@ -70,12 +75,13 @@ def embed_chunks(
     batch: int,
     commit: Commit,
     regions: RegionRule | None = None,
+    most_unreadable: float = 1.0,
     stages: Stages | None = None,
 ) -> bool:
     """Bring each kind's collection up to date with these changes, chunk by chunk.
 
-    Vectors of removed products go, and so do those of instances and regions that a product no longer has. Doing it
-    again gives the same rows.
+    Vectors of removed products go, and so do those of instances and regions that a product no longer has. Of a picture
+    that cannot be read the vector stays that was made of the same content before. Doing it again gives the same rows.
 
     Args:
         chunks: one following the other.
@@ -87,12 +93,15 @@ def embed_chunks(
         commit: called in order, from another thread, with each chunk whose vectors are all written and with what of it
             could not be read; False ends the work: later chunks are not committed.
         regions: the rows that pictures without a box have besides; None for none.
+        most_unreadable: largest share of a chunk's pictures that may be unreadable, 0 … 1; below 1 they may not all be
+            out of reach either.
         stages: notes how long each stage takes.
 
     Returns:
         Whether every chunk was committed.
 
     Raises:
+        JobError: more of a chunk's pictures than that cannot be read; nothing was deleted for it.
         BadVector: the encoder gave something that the collection cannot hold.
         StoreDown: the vector store does not answer.
     """
@@ -112,14 +121,15 @@ def embed_chunks(
                     image = small.shrink(image)
             return replace(task, image=image)
         except (BadPicture, TooLarge) as error:
-            return Reject(task.change.id, task.instance.id, uri, str(error))
+            return Reject(task.change.id, task.instance.id, uri, str(error), isinstance(error, PictureAway))
 
     with (
         ThreadPoolExecutor(DECODERS, "decode") as decoders,
         # What is written belongs to the task that is traced.
         ThreadPoolExecutor(1, "write", initializer=adopt, initargs=(here(),)) as writer,
     ):
-        writing = _Writing(vectors, collections, writer, clock)
+        over = threading.Event()
+        writing = _Writing(vectors, collections, writer, clock, over, most_unreadable)
         before: Future[bool] | None = None  # commit of the chunk before the one at hand
         items: list[Item] = []
         for found in _ahead(decoders, opened, _tasks(chunks, list(collections)), 2 * batch):
@@ -131,23 +141,34 @@ def embed_chunks(
                 items = []
             if isinstance(found, Item):
                 items.append(found)
+                if found.image is not None:
+                    writing.read.add(found.instance.id)
             elif isinstance(found, Reject):
                 writing.rejects[found.instance] = found
             else:
                 if before is not None and not before.result():
                     return False
                 before = writing.finish(found, commit)
-                writing = _Writing(vectors, collections, writer, clock)
+                writing = _Writing(vectors, collections, writer, clock, over, most_unreadable)
         return before is None or before.result()
 
 
 class _Writing:
-    """The rows of one chunk on their way into the store; the writer's one thread keeps them in order."""
+    """The rows of one chunk on their way into the store; the writer's one thread keeps them in order. Once a chunk was
+    not committed (`over`) nothing more is written: another worker may be ahead by then."""
 
     def __init__(
-        self, vectors: VectorStore, collections: Mapping[str, str], writer: ThreadPoolExecutor, stages: Stages
+        self,
+        vectors: VectorStore,
+        collections: Mapping[str, str],
+        writer: ThreadPoolExecutor,
+        stages: Stages,
+        over: threading.Event,
+        most_unreadable: float,
     ) -> None:
         self.vectors, self.collections, self.writer, self.stages = vectors, collections, writer, stages
+        self.over, self.most_unreadable = over, most_unreadable
+        self.read: set[str] = set()  # instances whose picture could be read
         self.rejects: dict[str, Reject] = {}
         self.written: dict[str, dict[str, list[str]]] = {kind: {} for kind in collections}  # kind → product → rows
         self.writes: list[Future[None]] = []
@@ -166,19 +187,64 @@ class _Writing:
 
         def work() -> bool:
             for write in self.writes:
-                write.result()  # over already; what it met keeps the chunk from counting
-            with self.stages("upsert"):
-                for kind, collection in self.collections.items():
-                    for ids, kept in _kept(chunk.changes, self.written[kind]):
-                        self.vectors.delete_products(collection, ids, keep=kept)
-            with self.stages("graph"):
-                return commit(chunk, list(self.rejects.values()))
+                write.result()  # done already; what it met keeps the chunk from counting
+            if self.over.is_set():
+                return False
+            committed = False
+            try:
+                with self.stages("upsert"):
+                    self._check()
+                    self._carry(chunk.changes)
+                    for kind, collection in self.collections.items():
+                        for ids, kept in _kept(chunk.changes, self.written[kind]):
+                            self.vectors.delete_products(collection, ids, keep=kept)
+                with self.stages("graph"):
+                    committed = commit(chunk, list(self.rejects.values()))
+            finally:
+                if not committed:
+                    self.over.set()
+            return committed
 
         return self.writer.submit(work)
 
     def _upsert(self, collection: str, rows: Sequence[Row]) -> None:
-        with self.stages("upsert"):
+        if not self.over.is_set():
+            with self.stages("upsert"):
+                self.vectors.upsert(collection, rows)
+
+    def _check(self) -> None:
+        """Where most pictures cannot be read it is not the pictures: a share is not mounted, a server is away. Then
+        what is known of them is not thrown away."""
+        bad, all_of_them = len(self.rejects), len(self.read | self.rejects.keys())
+        if not bad or self.most_unreadable >= 1:
+            return
+        away = not self.read and all(reject.away for reject in self.rejects.values())
+        if away or (all_of_them >= TELLING and bad > self.most_unreadable * all_of_them):
+            raise JobError(
+                f"{bad} of {all_of_them} pictures of one chunk cannot be read (embed_max_unreadable = "
+                f"{self.most_unreadable:g}): {next(iter(self.rejects.values())).error}",
+                hint="resume the job when they are back; with embed_max_unreadable = 1 it goes on without them",
+            )
+
+    def _carry(self, changes: Sequence[Change]) -> None:
+        """What cannot be read now may have been read before: a vector of the same content is still right."""
+        products = {reject.product for reject in self.rejects.values()}
+        changed = {change.id: change.fields for change in changes if change.id in products}
+        for kind, collection in self.collections.items():
+            if kind == "text" or not changed:
+                continue
+            rows = [
+                {**changed[row["product_id"]], "instance_id": row["instance_id"], VECTOR: row[VECTOR]}
+                for row in self.vectors.rows(collection, changed, ("content_hash", VECTOR))
+                if self._rejected(row["instance_id"])
+                and row["content_hash"] == fit("content_hash", changed[row["product_id"]]["content_hash"])
+            ]
             self.vectors.upsert(collection, rows)
+            for row in rows:
+                self.written[kind].setdefault(row["product_id"], []).append(row["instance_id"])
+
+    def _rejected(self, instance: str) -> bool:
+        return instance in self.rejects or split_region(instance)[0] in self.rejects
 
 
 def _tasks(chunks: Iterable[Chunk], kinds: Sequence[str]) -> Iterator[Item | Chunk]:

@@ -7,18 +7,21 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Literal
 
 from celery.worker import state
 
 from encoders.protocol import Encoder
 from kg.catalogue.pictures import Pictures
-from kg.feed import changes
+from kg.errors import EncoderMismatch, JobError
+from kg.feed import changes, touch
 from kg.graph.clock import graph_time
 from kg.graph.cypher.feed import REJECTED, REJECTED_CLEAR
 from kg.graph.cypher.generations import GENERATION_ADVANCE
 from kg.graph.cypher.jobs import JOB_PROGRESS
 from kg.graph.driver import Tx
+from kg.graph.locks import Held, held
 from kg.stores import Stores
 from kg.tracing import adopt, here
 from kg.vectors import generations, switching
@@ -35,23 +38,31 @@ from workers.throttle import Throttle
 __all__ = ["Filled", "complete", "fill", "registered"]
 
 STEP_S = 30.0  # then other jobs have their turn; between two steps the overlap of the stages is lost
+BUSY_S = 5.0  # another worker at the same generation is waited for so long; then other jobs have their turn
 
 Filled = Literal["stopped", "more", "complete"]
 
 
-def registered(stores: Stores, encoder: Encoder, encoder_path: str) -> tuple[Generation, RegionRule | None]:
-    """The generation of this encoder under the present settings, made where there is none; how it chooses regions.
+def registered(stores: Stores, job: Job, encoder: Encoder, *, only: str = "") -> tuple[Generation, RegionRule | None]:
+    """The generation of the job's encoder under the present settings, made where there is none; how it chooses regions.
+    With `only` no other than that.
 
     Raises:
-        BadInput: the settings ask for regions, and the encoder has no detector.
+        BadInput: the settings ask for regions, and the encoder has no detector; or for other kinds of vectors than the
+            generation has.
+        EncoderMismatch: it is another than `only`.
     """
     settings = stores.settings
     regions = region_rule(encoder, settings.embed_regions, settings.embed_region_score)
+    name = generations.generation_id(encoder.fingerprint, regions.key if regions else "")
+    if only not in ("", name):
+        raise EncoderMismatch(f"job {job.id} began generation {only}, and the settings of regions now make it {name}")
+    note(stores, job.id, generation=name)  # before it is there: half-built and without a job it would be a left-over
     generation = generations.register(
         stores,
         encoder=encoder.name,
         fingerprint=encoder.fingerprint,
-        encoder_path=encoder_path,
+        encoder_path=job.target,
         dim=encoder.dim,
         kinds=settings.embed_kinds,
         regions=regions.key if regions else "",
@@ -68,21 +79,42 @@ def fill(
     *,
     stages: Stages | None = None,
 ) -> Filled:
-    """Embed chunk after chunk for a while. `stopped`: the job was paused or is over, or another worker has done the
-    same chunk and goes on; `more`: there may be more; `complete`: the generation knew every change when last looked at.
+    """Embed chunk after chunk for a while. `stopped`: the job was paused or is over, or another worker has taken it up;
+    `more`: there may be more; `complete`: the generation knew every change when last looked at.
 
-    A chunk counts, in the job and for the generation, only if the generation's cursor still stands where it began.
-    After each one the job's state is looked at, so that pausing or cancelling it stops the work there.
+    Of all workers one writes to a generation at a time. A chunk counts, in the job and for the generation, only if the
+    generation's cursor still stands where it began; if not, a worker that was away for too long has lost its place to
+    another, and what it wrote meanwhile is embedded again. After each chunk the job's state is looked at, so that
+    pausing or cancelling it stops the work there.
 
     Raises:
         EncoderMismatch: the encoder is not the one that the generation's vectors were made with.
+        JobError: most pictures of a chunk cannot be read (`embed_max_unreadable`).
     """
-    settings, clock = stores.settings, stages or Stages()
     generations.check_encoder(generation, encoder.name, encoder.fingerprint)
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(held(stores.graph, f"fill {generation.id}", wait_s=BUSY_S))
+        except JobError:
+            return "more"
+        now = generations.get(stores, generation.id)  # as the one before has left it
+        return _fill(stores, job, encoder, now, regions, lock, stages)
+
+
+def _fill(
+    stores: Stores,
+    job: Job,
+    encoder: Encoder,
+    generation: Generation,
+    regions: RegionRule | None,
+    lock: Held,
+    stages: Stages | None,
+) -> Filled:
+    settings, clock = stores.settings, stages or Stages()
     # The first chunk, or there is more than was counted then: counting takes time.
     if job.done >= job.total or job.generation != generation.id:
         note(stores, job.id, generation=generation.id, total=job.done + generations.stale(stores, generation))
-    feed = _Feed(stores, generation, time.monotonic() + STEP_S, clock)
+    feed = _Feed(stores, generation, time.monotonic() + STEP_S, lock, clock)
     progress = _Progress(stores, job, generation)
     pictures = Pictures.from_settings(settings)
     try:
@@ -96,6 +128,7 @@ def fill(
                 batch=settings.encode_batch,
                 commit=progress.commit,
                 regions=regions,
+                most_unreadable=settings.embed_max_unreadable,
                 stages=clock,
             )
     finally:
@@ -103,24 +136,32 @@ def fill(
         if stages is None:
             count_stages(clock)
     if not whole:
-        return "stopped"
+        return "more" if progress.overtaken else "stopped"
     return "complete" if feed.exhausted else "more"
 
 
 def complete(stores: Stores, generation: Generation) -> None:
-    """A generation that is complete for the first time is a shadow, or live where none is yet."""
+    """A generation that is complete for the first time is a shadow, or live where none is yet. Where the graph says
+    that another is live, its alias was lost: that is for the audit to mend, and no way around the gates."""
     for collection in generation.collections(stores.vectors.prefix).values():
         stores.vectors.flush(collection)
     move(stores.graph, generation.id, "building", "shadow")
-    if generations.live(stores) is None:
-        switching.promote(stores, generation.id, by="skugraph", reason="the first that is complete")
+    others = [one for one in generations.noted(stores) if one.state == "live" and one.id != generation.id]
+    if generations.live_id(stores) or others:
+        return
+    try:
+        switching.promote(stores, generation.id, by="skugraph", reason="the first that is complete", replacing="")
+    except JobError:
+        if not generations.live_id(stores):  # else another was the first
+            raise
 
 
 class _Feed:
     """Changes of the catalogue that a generation lacks, the next chunk read while one is worked at."""
 
-    def __init__(self, stores: Stores, generation: Generation, until: float, stages: Stages) -> None:
+    def __init__(self, stores: Stores, generation: Generation, until: float, lock: Held, stages: Stages) -> None:
         self.stores, self.cursor, self.until, self.stages = stores, generation.cursor, until, stages
+        self.lock = lock
         self.throttle = Throttle(stores, generation.id)
         self.exhausted = False
 
@@ -134,7 +175,7 @@ class _Feed:
                 following = reader.submit(self._read, chunk.changes[-1].revision)
                 yield chunk
                 self.throttle.spend(sum(len(change.instances) for change in chunk.changes))
-                if time.monotonic() > self.until or state.should_stop is not None:
+                if time.monotonic() > self.until or self.lock.lost or state.should_stop is not None:
                     return
                 chunk = following.result()
             self.exhausted = True
@@ -149,6 +190,7 @@ class _Progress:
 
     def __init__(self, stores: Stores, job: Job, generation: Generation) -> None:
         self.stores, self.job, self.generation, self.since = stores, job, generation, time.monotonic()
+        self.overtaken = False  # another worker has moved the cursor
 
     def commit(self, chunk: Chunk, rejects: Sequence[Reject]) -> bool:
         """Move the cursor over the chunk; whether it was this worker that did, and the job is still to go on."""
@@ -170,12 +212,15 @@ class _Progress:
 
         job = self.stores.graph.transaction(advance)
         if job is None:
+            # What this worker wrote may be older than what the other did, and stand in its place.
+            touch(self.stores.graph, products, batch=self.stores.settings.batch_rows)
+            self.overtaken = True
             return False
         self.since += seconds
         PRODUCTS.inc(len(chunk.changes))
         REJECTS.inc(len(rejects))
         record(self.stores, job, rejects)
-        return job.state == "running"
+        return job.state == "running" and job.worker == self.job.worker
 
 
 def record(stores: Stores, job: Job, rejects: Sequence[Reject]) -> None:

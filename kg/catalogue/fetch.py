@@ -14,11 +14,12 @@ import time
 
 import httpx
 
-from kg.errors import BadPicture, TooLarge
+from kg.errors import BadPicture, PictureAway, TooLarge
 
 __all__ = ["fetch"]
 
 MAX_HOPS = 5
+LATER = (408, 425, 429)  # answers that ask to come again, as those from 500 on do
 NAT64 = ipaddress.ip_network("64:ff9b::/96")  # gateways pass these on to the IPv4 address in the last 32 bits
 
 
@@ -33,7 +34,7 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float, private: bool = False) 
 
     Raises:
         BadPicture: another scheme, a name that does not resolve, an address that is not public, a status but 200, too
-            many redirects, a transfer that fails or takes too long.
+            many redirects, a transfer that fails or takes too long; a `PictureAway` where another time may be better.
         TooLarge: a body above `max_bytes`.
     """
     deadline = time.monotonic() + timeout_s
@@ -50,8 +51,12 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float, private: bool = False) 
                         target = target.join(reply.headers["location"])
                         continue
                     if reply.status_code != 200:
-                        raise BadPicture(f"picture {url}: the server answers {reply.status_code}")
+                        later = reply.status_code in LATER or reply.status_code >= 500
+                        kind = PictureAway if later else BadPicture
+                        raise kind(f"picture {url}: the server answers {reply.status_code}")
                     return _body(reply, url, max_bytes, deadline)
+        except httpx.TransportError as error:
+            raise PictureAway(f"picture {url}: {type(error).__name__} {error}") from error
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise BadPicture(f"picture {url}: {type(error).__name__} {error}") from error
     raise BadPicture(f"picture {url}: more than {MAX_HOPS} redirects")
@@ -64,7 +69,9 @@ def _pinned(client: httpx.Client, url: httpx.URL, private: bool) -> httpx.Reques
     try:
         found = socket.getaddrinfo(url.host, url.port or url.scheme, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, OverflowError) as error:  # also a label too long, a port that is none
-        raise BadPicture(f"picture {url}: {url.host} does not resolve ({error})") from error
+        later = isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+        kind = PictureAway if later else BadPicture
+        raise kind(f"picture {url}: {url.host} does not resolve ({error})") from error
     addresses = [ipaddress.ip_address(str(address[0]).split("%")[0]) for *_, address in found]
     if not private and (bad := next((a for a in addresses if not _public(a)), None)):
         raise BadPicture(
@@ -94,5 +101,5 @@ def _body(reply: httpx.Response, url: str, max_bytes: int, deadline: float) -> b
         if len(body) > max_bytes:
             raise TooLarge(f"picture {url}: larger than {max_bytes / 1e6:g} MB")
         if time.monotonic() > deadline:
-            raise BadPicture(f"picture {url}: the transfer takes too long")
+            raise PictureAway(f"picture {url}: the transfer takes too long")
     return bytes(body)

@@ -6,6 +6,7 @@ A picture is measured before it is decoded: bytes, then pixels as its header sta
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import math
@@ -23,7 +24,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from kg.catalogue.fetch import fetch
-from kg.errors import BadPicture, TooLarge
+from kg.errors import BadPicture, PictureAway, TooLarge
 from kg.home import Home
 from kg.records import Box
 from kg.settings import Settings
@@ -32,6 +33,17 @@ __all__ = ["WEB", "Pictures", "decode"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")  # an MPO comes as a JPEG
 WEB = ("http://", "https://")  # what a picture elsewhere begins with
+# Errors of a file that is not there, or is none. All others (a share that is away, a disk that fails, a right that is
+# missing) may pass. Readers of broken zips raise some without a number.
+FOR_GOOD = (
+    None,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+)
 # Pillow warns above a limit of its own; ours is lower or meant so, and it is an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -121,7 +133,7 @@ class Pictures:
         """The bytes of the file.
 
         Raises:
-            BadPicture: missing, unreadable, or a fetch that fails.
+            BadPicture: missing, unreadable, or a fetch that fails; a `PictureAway` where that may pass.
             TooLarge: above the limit; nothing was read.
         """
         if uri.startswith(WEB):
@@ -131,14 +143,16 @@ class Pictures:
             self._check_bytes(uri, info.file_size)
             try:
                 return archive.read(info)
-            except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+            except OSError as error:
+                raise _unread(f"picture {unquote(uri)}", error) from error
+            except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
                 raise BadPicture(f"picture {unquote(uri)}: {error}") from error
         path = _path(uri)
         self._check_bytes(uri, self._stat(path).st_size)
         try:
             return path.read_bytes()
         except OSError as error:
-            raise BadPicture(f"picture {path}: {error.strerror}") from error
+            raise _unread(f"picture {path}", error) from error
 
     def open(self, uri: str, box: Box | None = None, *, least: int = 0) -> Image.Image:
         """The upright picture in RGB, cropped to `box` (pixels of the upright whole; what lies outside is cut off).
@@ -186,7 +200,9 @@ class Pictures:
             if archive is None:
                 try:
                     archive = self._zips[path] = zipfile.ZipFile(path)
-                except (OSError, zipfile.BadZipFile) as error:
+                except OSError as error:
+                    raise _unread(f"pictures {path}", error) from error
+                except zipfile.BadZipFile as error:
                     raise BadPicture(f"pictures {path}: {error}") from error
         try:
             return archive, archive.getinfo(member)
@@ -197,7 +213,7 @@ class Pictures:
         try:
             return path.stat()
         except OSError as error:
-            raise BadPicture(f"picture {path}: {error.strerror}") from error
+            raise _unread(f"picture {path}", error) from error
         except ValueError as error:  # a zero byte in the name
             raise BadPicture(f"picture {str(path)!r}: {error}") from error
 
@@ -263,6 +279,11 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
     return image.convert("RGB")
+
+
+def _unread(what: str, error: OSError) -> BadPicture:
+    kind = BadPicture if error.errno in FOR_GOOD else PictureAway
+    return kind(f"{what}: {error.strerror or error}")
 
 
 def _path(uri: str) -> Path:

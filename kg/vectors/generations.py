@@ -13,8 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kg import feed
-from kg.errors import EncoderMismatch, NotFound
-from kg.graph.cypher.generations import GENERATION, GENERATION_REGISTER, GENERATIONS
+from kg.errors import BadInput, EncoderMismatch, NotFound
+from kg.graph.cypher.generations import (
+    GENERATION,
+    GENERATION_KINDS,
+    GENERATION_REFILL,
+    GENERATION_REGISTER,
+    GENERATIONS,
+)
 from kg.graph.cypher.rules import STANDING
 from kg.records import content_hash
 from kg.settings import InstanceKind
@@ -33,6 +39,7 @@ __all__ = [
     "listing",
     "live",
     "live_id",
+    "make",
     "noted",
     "register",
     "stale",
@@ -133,12 +140,13 @@ def register(
     regions: str = "",
 ) -> Generation:
     """The generation of this encoder, its collections made; a known fingerprint gives the one that exists, and one that
-    was retired begins anew.
+    was retired begins anew. One that has lost a collection begins anew too.
 
     `regions` identifies a generation as the fingerprint does: rows of regions chosen otherwise never mix.
 
     Raises:
         EncoderMismatch: the same fingerprint was registered with another dimension.
+        BadInput: it exists with other kinds of vectors.
         BadVector: a collection of that name has another dimension.
     """
     [row] = stores.graph.write(
@@ -159,11 +167,37 @@ def register(
             f"not to {fingerprint} with {dim}"
         )
     if generation.state == "retired":
+        stores.graph.write(GENERATION_KINDS, id=generation.id, kinds=list(kinds))
         restart(stores.graph, generation.id, "retired")
-        generation = get(stores, generation.id)
-    for name in generation.collections(stores.vectors.prefix).values():
-        stores.vectors.create(name, dim)
-    return generation
+    elif set(generation.kinds) != set(kinds):
+        raise BadInput(
+            f"generation {generation.id} of encoder {encoder} keeps the vectors {', '.join(generation.kinds)}, and "
+            f"embed_kinds = {', '.join(kinds)}",
+            hint=f"set it back; or, while another is live, `skugraph retire {generation.id}` and build it anew",
+            field="embed_kinds",
+        )
+    return make(stores, generation.id)
+
+
+def make(stores: Stores, generation: str) -> Generation:
+    """Its collections made where they are missing. Where it has embedded something already it then begins with the
+    first change: a live one stays live meanwhile, a shadow is building again.
+
+    Raises:
+        BadVector: a collection of that name has another dimension.
+    """
+    found = _noted(stores, generation)
+    collections = set(found.collections(stores.vectors.prefix).values())
+    # First the cursor: were this process to end in between, an empty generation would be taken for complete.
+    if found.cursor and not collections <= set(stores.vectors.collections()):
+        if found.state == "shadow":
+            restart(stores.graph, found.id, "shadow")
+        else:
+            stores.graph.write(GENERATION_REFILL, id=found.id)
+        found = _noted(stores, generation)
+    for name in sorted(collections):
+        stores.vectors.create(name, found.dim)
+    return found
 
 
 def generation_id(fingerprint: str, regions: str = "") -> str:
@@ -213,6 +247,11 @@ def listing(stores: Stores) -> list[Generation]:
 def noted(stores: Stores) -> list[Generation]:
     """Every generation as the graph has it, whatever the alias says."""
     return [_generation(row["g"]) for row in stores.graph.read(GENERATIONS)]
+
+
+def _noted(stores: Stores, generation: str) -> Generation:
+    [row] = stores.graph.read(GENERATION, id=generation)
+    return _generation(row["g"])
 
 
 def stale(stores: Stores, generation: Generation) -> int:

@@ -142,6 +142,20 @@ def test_pictures_that_cannot_be_read_are_no_fault(stores: Stores, live: Generat
     stores.graph.write(REJECTED, rows=[{"id": "p4#img0", "error": "torn"}])
     report = audit(stores)
     assert (faults(report), report.unreadable) == ({}, 1)
+    assert audit(stores, repair=True).behind == {live.id: 1, pairs.id: 1}, "it is tried again, by all"
+    assert audit(stores, repair=True).behind == {live.id: 1, pairs.id: 1}, "once: it waits for its turn"
+
+
+def test_a_vector_of_a_picture_that_another_generation_could_not_read_stays(stores: Stores, live: Generation) -> None:
+    pairs = embed(stores, "b" * 16, ("fused",))
+    stores.vectors.delete_rows(f"skugraph_{pairs.id}_fused", ["p4#img0"])
+    stores.graph.write(REJECTED, rows=[{"id": "p4#img0", "error": "away"}])
+    report = audit(stores, repair=True)
+    assert (faults(report), report.unreadable) == ({}, 1)
+    assert stores.vectors.count(f"skugraph_{live.id}_image", "instance_id == 'p4#img0'") == 1
+    put_rows(stores, f"skugraph_{live.id}_image", [("p4#img0", "p4")], content_hash="Product p4", revision=1)
+    embed(stores, "b" * 16, ("fused",))
+    assert named(audit(stores), "stale") == [], "its product has a new number, which the live one has yet to learn"
 
 
 def test_collections_that_are_gone_or_of_nobody(stores: Stores, live: Generation) -> None:
@@ -217,10 +231,40 @@ def test_what_was_half_built_is_retired_unless_a_job_may_go_on(stores: Stores, l
     stores.graph.write("CREATE (:Job {id: 'j', kind: 'reembed', state: 'failed', generation: $id})", id=half.id)
     clean(stores)
     stores.graph.write("MATCH (j:Job) SET j.state = 'cancelled'")
+    clean(stores)
+    stores.graph.write("MATCH (j:Job) SET j.state = 'done'")
     assert faults(audit(stores)) == {"left_over": 1}
     assert audit(stores, repair=True).open == 0
     assert generations.get(stores, half.id).state == "retired"
     clean(stores)
+
+
+@pytest.mark.parametrize("look", [1, 2, 3])
+def test_a_generation_that_is_begun_while_it_looks_keeps_its_collections(
+    stores: Stores, live: Generation, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    original, looks = stores.vectors.collections, 0
+
+    def begun() -> list[str]:
+        nonlocal looks
+        looks += 1
+        if looks == look:
+            stores.graph.write("CREATE (:Job {id: 'j', state: 'running', generation: $id})", id="gbbbbbbbbbb")
+            embed(stores, "b" * 16)
+        return original()
+
+    monkeypatch.setattr(stores.vectors, "collections", begun)
+    assert faults(audit(stores, repair=True)) == {}
+    assert looks > look
+    assert {"skugraph_gbbbbbbbbbb_image", "skugraph_gbbbbbbbbbb_text"} <= set(original())
+
+
+def test_a_lost_alias_and_a_lost_collection_of_what_was_live(stores: Stores, live: Generation) -> None:
+    stores.vectors.connection.client.drop_alias("skugraph_live")
+    stores.vectors.drop(f"skugraph_{live.id}_image")
+    report = audit(stores, repair=True)
+    assert faults(report) == {"alias": 1, "no_collection": 1}
+    assert generations.get(stores, live.id).cursor == 0, "it is filled from the first change"
 
 
 def test_many_pages_and_a_change_while_it_looks(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kg.feed import Change, Instance, changes, stale
+from kg.feed import Change, Instance, changes, revision, stale, touch
 from kg.graph.driver import Graph
 from tests.shop import draw, put, remove
 
@@ -97,3 +97,16 @@ def test_unknown_price_and_no_entities(graph: Graph) -> None:
     [change] = changes(graph, 0, 1)
     assert change.fields["price"] == -1.0
     assert change.fields["entities"] == []
+
+
+def test_what_is_touched_comes_again_also_as_removed(graph: Graph) -> None:
+    for n in range(4):
+        put(graph, f"p{n}")
+    remove(graph, "p3")
+    touch(graph, ["p3", "p1", "p0", "nobody"], batch=3)
+    assert revision(graph) == 9
+    assert [(c.id, c.revision, c.removed) for c in changes(graph, 5, 10)] == [
+        ("p3", 6, True),
+        ("p1", 7, False),
+        ("p0", 8, False),
+    ]

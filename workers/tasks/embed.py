@@ -26,7 +26,7 @@ def embed(self: Task, job: str) -> None:
 def embed_step(stores: Stores, job: Job, *, stages: Stages | None = None) -> bool:
     """Embed chunk after chunk for a while; whether there may be more. The other generations that are kept follow."""
     encoder = encoder_at(Path(job.target), stores.settings)
-    generation, regions = registered(stores, encoder, job.target)
+    generation, regions = registered(stores, job, encoder)
     filled = fill(stores, job, encoder, generation, regions, stages=stages)
     if filled == "complete":
         complete(stores, generation)

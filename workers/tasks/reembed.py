@@ -6,7 +6,6 @@ from pathlib import Path
 
 from celery import Task, shared_task
 
-from kg.errors import EncoderMismatch
 from kg.stores import Stores
 from kg.vectors import generations, switching
 from workers.device import encoder_at
@@ -40,11 +39,7 @@ def reembed_step(stores: Stores, job: Job) -> bool:
     encoder = encoder_at(Path(job.target), stores.settings)
     if job.generation:
         generations.check_encoder(generations.get(stores, job.generation), encoder.name, encoder.fingerprint)
-    generation, regions = registered(stores, encoder, job.target)
-    if job.generation not in ("", generation.id):
-        raise EncoderMismatch(
-            f"job {job.id} began generation {job.generation}, and the settings of regions now make it {generation.id}"
-        )
+    generation, regions = registered(stores, job, encoder, only=job.generation)
     follow_others(stores, generation.id)
     filled = fill(stores, job, encoder, generation, regions)
     if filled != "complete":

@@ -9,9 +9,7 @@ __all__ = [
     "AUDIT_NOTE",
     "AUDIT_PRESENT",
     "AUDIT_PRODUCTS",
-    "AUDIT_REFILL",
     "AUDIT_REMOVED",
-    "AUDIT_TOUCH",
 ]
 
 _SHOWN = """
@@ -34,12 +32,6 @@ AUDIT_PRESENT = "UNWIND $ids AS id MATCH (p:Product {id: id}) RETURN p.id AS id"
 
 # Those of $ids that were removed after $cursor, which a generation has yet to learn: id.
 AUDIT_REMOVED = "UNWIND $ids AS id MATCH (r:Removed {id: id}) WHERE r.revision > $cursor RETURN r.id AS id"
-
-# Gives products new revisions, so that every generation embeds them again: $rows of id, revision; nothing returned.
-AUDIT_TOUCH = "UNWIND $rows AS row MATCH (p:Product {id: row.id}) SET p.revision = row.revision"
-
-# Lets a generation embed everything again while it stays what it is; nothing returned.
-AUDIT_REFILL = "MATCH (g:Generation {id: $id}) SET g.cursor = 0, g.edited = coalesce(g.edited, 0) + 1"
 
 # Notes that rows of a generation are deleted by the audit; nothing returned.
 AUDIT_EDITED = "MATCH (g:Generation {id: $id}) SET g.edited = coalesce(g.edited, 0) + 1"

@@ -8,6 +8,8 @@ __all__ = [
     "FEED_PRODUCTS",
     "FEED_REMOVED",
     "FEED_STALE",
+    "FEED_TOUCH",
+    "FEED_TOUCH_GONE",
     "REJECTED",
     "REJECTED_CLEAR",
     "REVISION",
@@ -59,6 +61,12 @@ OPTIONAL MATCH (r:Removed) WHERE r.revision > $after
 WITH changed, count(r) AS removed
 RETURN changed + removed AS stale
 """
+
+# Gives products new revisions, so that every generation embeds them again: $rows of id, revision; nothing returned.
+FEED_TOUCH = "UNWIND $rows AS row MATCH (p:Product {id: row.id}) SET p.revision = row.revision"
+
+# The same for those that were removed: every generation removes them again.
+FEED_TOUCH_GONE = "UNWIND $rows AS row MATCH (r:Removed {id: row.id}) SET r.revision = row.revision"
 
 # Forgets which pictures of $ids could not be read; nothing returned.
 REJECTED_CLEAR = """

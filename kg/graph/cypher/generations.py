@@ -14,7 +14,9 @@ __all__ = [
     "GENERATION_EVALUATED",
     "GENERATION_GROUPS",
     "GENERATION_JOBS",
+    "GENERATION_KINDS",
     "GENERATION_LIVE",
+    "GENERATION_REFILL",
     "GENERATION_REGISTER",
     "GENERATION_RESTART",
     "GENERATION_STATE",
@@ -63,6 +65,12 @@ WITH g WHERE g.state = $before
 SET g.state = 'building', g.cursor = 0, g.previous = '', g.evaluation = '', g.edited = coalesce(g.edited, 0) + 1
 RETURN g.state AS state
 """
+
+# Lets a generation embed everything again while it stays what it is; nothing returned.
+GENERATION_REFILL = "MATCH (g:Generation {id: $id}) SET g.cursor = 0, g.edited = coalesce(g.edited, 0) + 1"
+
+# Other kinds of vectors for one that is retired, and so has none; nothing returned.
+GENERATION_KINDS = "MATCH (g:Generation {id: $id}) WHERE g.state = 'retired' SET g.kinds = $kinds"
 
 # What $id is about to be promoted or rolled back to in the place of ('' for a rollback, after which there is no way
 # back): set before the alias is flipped, so that who finds the flip without its note knows which it was.

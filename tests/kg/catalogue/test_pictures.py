@@ -5,6 +5,7 @@ import http.server
 import io
 import os
 import struct
+import sys
 import threading
 import zipfile
 import zlib
@@ -17,7 +18,7 @@ from PIL import Image
 
 from kg.catalogue.fetch import fetch
 from kg.catalogue.pictures import Pictures, decode
-from kg.errors import BadPicture, TooLarge
+from kg.errors import BadPicture, PictureAway, TooLarge
 from kg.settings import Settings
 
 
@@ -83,6 +84,17 @@ def test_relative_to_nothing_is_refused_and_urls_pass(pictures: Pictures, tmp_pa
     assert pictures.locate(None, "/pictures/a b.png") == "file:///pictures/a%20b.png"
     assert pictures.locate(tmp_path, "https://example.org/a.png") == "https://example.org/a.png"
     assert pictures.locate("https://example.org/shop/", "a b.png") == "https://example.org/shop/a%20b.png"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a file that is there and cannot be read")
+def test_what_cannot_be_reached_now_may_be_there_later(pictures: Pictures, tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("/proc/self/mem")  # reading it fails as that of a share does that is away
+    with pytest.raises(PictureAway, match=r"a\.png: Input/output error"):
+        pictures.read(pictures.locate(tmp_path, "a.png"))
+    for name in ("gone.png", "a.png/b.png", "x" * 300 + ".png", "."):
+        with pytest.raises(BadPicture) as caught:
+            pictures.read(pictures.locate(None, str(tmp_path / name)))
+        assert type(caught.value) is BadPicture, name
 
 
 def test_missing_pictures_are_named(pictures: Pictures, tmp_path: Path) -> None:
@@ -219,7 +231,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(RED)
         else:
-            self.send_error(404)
+            self.send_error(503 if self.path == "/503" else 404)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -253,6 +265,10 @@ def test_fetch_refuses(web: http.server.ThreadingHTTPServer) -> None:
         fetch(f"{base}/red.png", **options | {"max_bytes": 10})
     with pytest.raises(BadPicture, match="answers 404"):
         fetch(f"{base}/none.png", **options)
+    with pytest.raises(PictureAway, match="answers 503"):
+        fetch(f"{base}/503", **options)
+    with pytest.raises(PictureAway, match="ConnectError"):
+        fetch("http://127.0.0.1:1/red.png", **options)
     with pytest.raises(BadPicture, match="redirects"):
         fetch(f"{base}{'/to/' * 9}/red.png", **options)
     with pytest.raises(BadPicture, match="not an http or https address"):

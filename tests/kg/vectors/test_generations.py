@@ -41,6 +41,39 @@ def test_a_checkpoint_that_moved_is_the_same_generation(stores: Stores) -> None:
     assert moved.encoder_path == "/elsewhere"
 
 
+def test_lost_collections_are_made_and_filled_from_the_first_change(stores: Stores) -> None:
+    made = register(stores)
+    advance = {"id": made.id, "before": 0, "after": 5, "now": 0}
+    assert stores.graph.write(GENERATION_ADVANCE, **advance)
+    assert register(stores).cursor == 5
+    complete(stores, made.id)
+    stores.vectors.drop(f"skugraph_{made.id}_text")
+    again = register(stores)
+    assert (again.state, again.cursor) == ("building", 0), "it is no longer complete"
+    complete(stores, made.id)
+    switching.promote(stores, made.id)
+    assert stores.graph.write(GENERATION_ADVANCE, **advance)
+    stores.vectors.drop(f"skugraph_{made.id}_text")
+    again = register(stores)
+    assert (again.state, again.cursor) == ("live", 0)
+    assert len(stores.vectors.collections()) == 2
+
+
+def test_other_kinds_of_vectors_are_another_life(stores: Stores) -> None:
+    made = register(stores)
+
+    def other() -> generations.Generation:
+        return generations.register(
+            stores, encoder="tiny", fingerprint=PRINT, encoder_path="/models/tiny", dim=8, kinds=("fused", "image")
+        )
+
+    with pytest.raises(BadInput, match=r"keeps the vectors image, text, and embed_kinds = fused, image.*retire"):
+        other()
+    switching.retire(stores, made.id)
+    assert other().kinds == ("fused", "image")
+    assert stores.vectors.collections() == [f"skugraph_{made.id}_fused", f"skugraph_{made.id}_image"]
+
+
 def test_promote_flips_what_is_live(stores: Stores) -> None:
     assert generations.live(stores) is None
     first, second = register(stores).id, register(stores, "fedcba9876543210").id
