@@ -7,6 +7,7 @@ import json
 import math
 import unicodedata
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -40,6 +41,7 @@ Box = Annotated[tuple[float, float, float, float], AfterValidator(_ordered)]  # 
 EntityType = Literal["brand", "category"] | str  # any other type is an attribute: "colour", "material", "phrase", …
 
 
+@lru_cache(maxsize=8192)  # a brand is asked for in every row, several times
 def normalise(text: str) -> str:
     """NFKC, case-folded, inner white space collapsed: what makes two spellings one entity."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

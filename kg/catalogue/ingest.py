@@ -240,7 +240,8 @@ class _Reading:
             except BadPicture as error:
                 raise BadRecord("pictures", picture.uri, error.message) from error
             found.append(picture.model_copy(update={"uri": uri}))
-        product = product.model_copy(update={"pictures": tuple(found)})
+        if found:
+            product = product.model_copy(update={"pictures": tuple(found)})
         return _Draft(line, product, content_hash([product.hash, signatures]))
 
     def measured(self, draft: _Draft, sizes: dict[str, Future[tuple[str, int, int]]]) -> Listing | None:
@@ -257,7 +258,8 @@ class _Reading:
                 self.refused.add(draft.line, draft.product.id, BadRecord("boxes", list(picture.box), rule))
                 return None
             found.append(picture.model_copy(update={"sha256": sha256, "width": width, "height": height}))
-        return Listing(draft.product.model_copy(update={"pictures": tuple(found)}), draft.source)
+        product = draft.product.model_copy(update={"pictures": tuple(found)}) if found else draft.product
+        return Listing(product, draft.source)
 
 
 def _prepare(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kg.graph.cypher import catalogue as cypher
@@ -14,6 +14,7 @@ from kg.records import Entity, Product
 __all__ = ["Listing", "known", "put", "put_entities", "put_new", "remove", "touch"]
 
 Row = dict[str, Any]
+Stated = Mapping[str, Mapping[str, Entity]]  # id of a product → key → what its fields state
 LABELS = {"brand": "Brand", "category": "Category"}
 
 
@@ -23,10 +24,10 @@ class Listing:
 
     product: Product
     source: str
+    content: str = field(init=False)  # hash of the product, which takes a while
 
-    @property
-    def content(self) -> str:
-        return self.product.hash
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", self.product.hash)
 
 
 def known(graph: Graph, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -103,13 +104,13 @@ def remove(graph: Graph, ids: Sequence[str]) -> None:
     graph.transaction(work)
 
 
-def _link(tx: Tx, stated: Mapping[str, Sequence[Entity]]) -> None:
+def _link(tx: Tx, stated: Stated) -> None:
     """Products to what their fields state."""
     for kind, statement in cypher.LINKS.items():
         rows = [
-            {"id": id, "key": entity.key}
+            {"id": id, "key": key}
             for id, entities in stated.items()
-            for entity in entities
+            for key, entity in entities.items()
             if (entity.type if entity.type in LABELS else "attribute") == kind
         ]
         if rows:
@@ -121,11 +122,11 @@ def _clear(tx: Tx, ids: list[str]) -> None:
         tx.run(statement, ids=ids)
 
 
-def _count(tx: Tx, standing: Sequence[Row], stated: Mapping[str, Sequence[Entity]]) -> None:
+def _count(tx: Tx, standing: Sequence[Row], stated: Stated) -> None:
     """The products of each entity, after the change; entities that are missing are made. Counting tells which those
     are: to look first would be one read more for each entity."""
-    entities = {entity.key: entity for found in stated.values() for entity in found}
-    counts = Counter(entity.key for found in stated.values() for entity in found)
+    entities = {key: entity for found in stated.values() for key, entity in found.items()}
+    counts = Counter(key for found in stated.values() for key in found)
     counts.subtract(key for row in standing for key in row["keys"])
     rows: list[Row] = [{"key": key, "n": n} for key, n in sorted(counts.items()) if n]
     there = {row["key"] for row in tx.run(cypher.ENTITY_COUNTS, rows=rows)} if rows else set()
@@ -144,8 +145,8 @@ def _settle(tx: Tx, standing: Sequence[Row], identities: Iterable[str]) -> None:
         tx.run(cypher.IMAGES_PRUNE, ids=images)
 
 
-def _entities(product: Product) -> list[Entity]:
-    return list({entity.key: entity for entity, _ in product.entities()}.values())
+def _entities(product: Product) -> dict[str, Entity]:
+    return {entity.key: entity for entity, _ in product.entities()}
 
 
 def put_entities(tx: Tx, entities: Iterable[Entity]) -> None:

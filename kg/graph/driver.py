@@ -70,7 +70,7 @@ class Tx:
         self._transaction = transaction
 
     def run(self, cypher: str, /, **params: Any) -> list[Row]:
-        return [dict(record) for record in self._transaction.run(cast(LiteralString, cypher), params)]
+        return list(_rows(self._transaction.run(cast(LiteralString, cypher), params)))
 
 
 class Graph:
@@ -126,7 +126,7 @@ class Graph:
                 self._span("r", cypher),
                 self._driver.session(database=self.at.database, default_access_mode=neo4j.READ_ACCESS) as session,
             ):
-                return [dict(record) for record in session.run(query, params)]
+                return list(_rows(session.run(query, params)))
         except (DriverError, Neo4jError) as error:
             if not error.is_retryable():
                 with down(self.at):
@@ -172,8 +172,7 @@ class Graph:
                 database=self.at.database, default_access_mode=neo4j.READ_ACCESS, fetch_size=1000
             ) as session,
         ):
-            for record in session.run(cast(LiteralString, cypher), params):
-                yield dict(record)
+            yield from _rows(session.run(cast(LiteralString, cypher), params))
 
     @cached_property
     def reader(self) -> neo4j.Driver:
@@ -207,6 +206,12 @@ class Graph:
         what = {"r": "graph read", "w": "graph write"}[mode]
         text = {"db.query.text": cypher.strip()} if cypher else {}  # values are parameters, so it gives nothing away
         return span(what, **{"db.system.name": self.engine, **text})
+
+
+def _rows(result: neo4j.Result) -> Iterator[Row]:
+    keys = result.keys()
+    for record in result:  # `dict(record)` would look each value up by its key's place
+        yield dict(zip(keys, record, strict=True))
 
 
 @contextlib.contextmanager
