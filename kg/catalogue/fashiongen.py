@@ -2,9 +2,10 @@
 
     fashiongen_256_256_train.h5, fashiongen_256_256_validation.h5
 
-`input_image` is (N, height, width, 3) uint8; every other key is a column of N texts (bytes in Latin-1, (N, 1)) or, the
-product's id, of numbers. Keys that are not named here are not looked at. Needs h5py (extra `fashiongen`). Pictures are
-read one at a time, texts a few thousand rows at a time: a file may be larger than the memory.
+`input_image` is (N, height, width, 3) uint8; every other key is a column of N texts (bytes in Latin-1, (N, 1); UTF-8
+where the file says that they are) or, the product's id, of numbers. Keys that are not named here are not looked at.
+Needs h5py (extra `fashiongen`). Pictures are read one at a time, texts a few thousand rows at a time: a file may be
+larger than the memory.
 """
 
 from __future__ import annotations
@@ -95,14 +96,21 @@ def read_fashiongen(path: Path) -> Iterator[View]:
     """Views in the order of the file.
 
     Raises:
-        BadInput: no such file, not HDF5, a key missing, a column of another shape or kind than the others need.
+        BadInput: no such file, not HDF5, a key missing, a column of another shape or kind than the others need, or
+            texts that are not in their column's encoding.
     """
     with _open(path) as file:
         count = _checked(path, file)
-        known: dict[object, str] = {}  # views repeat what is said of their product: one text for all of them
+        encodings = {key: _encoding(file[key]) for key in KEYS.values()}
         for start in range(0, count, ROWS):
             stop = min(start + ROWS, count)
-            columns = [_texts(file[key][start:stop].reshape(-1), known) for key in KEYS.values()]
+            columns = []
+            for key, encoding in encodings.items():
+                try:
+                    columns.append(_texts(file[key][start:stop].reshape(-1), encoding))
+                except UnicodeDecodeError as error:
+                    raise BadInput(f"{path}, rows {start} to {stop - 1}: {key} is not the {encoding} that it says it "
+                                   f"is ({error})") from error  # fmt: skip
             for row, values in enumerate(zip(*columns, strict=True), start):
                 if not values[0]:
                     raise BadInput(f"{path}, row {row}: {KEYS['product']} is empty; every view needs a product")
@@ -160,11 +168,20 @@ def _checked(path: Path, file: Any) -> int:
     return int(shape[0])
 
 
-def _texts(values: Any, known: dict[object, str]) -> list[str]:
-    """Bytes as Latin-1, anything else as it is written; without white space at the ends."""
-    found = []
+def _encoding(column: Any) -> str:
+    """Of a column of bytes: UTF-8 where HDF5 says so. "ASCII" says nothing: it is what is said of any bytes."""
+    import h5py
+
+    kind = h5py.check_string_dtype(column.dtype)
+    return "utf-8" if kind is not None and kind.encoding == "utf-8" else "latin-1"
+
+
+def _texts(values: Any, encoding: str) -> list[str]:
+    """Bytes decoded, anything else as it is written; without white space at the ends. Views repeat what is said of
+    their product: of these values equal ones are one text."""
+    found, known = [], dict[object, str]()
     for value in values:
         if value not in known:
-            known[value] = (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip()
+            known[value] = (value.decode(encoding) if isinstance(value, bytes) else str(value)).strip()
         found.append(known[value])
     return found

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -31,6 +32,28 @@ def test_texts_may_be_of_any_length_and_flat(tmp_path: Path) -> None:
         list(read_fashiongen(write_fashiongen(tmp_path / "a.h5", views, instead={KEYS["name"]: np.zeros((6, 2))})))
     flat = np.array([view.brand.encode("latin-1") for view in views])
     assert list(read_fashiongen(write_fashiongen(tmp_path / "b.h5", views, instead={KEYS["brand"]: flat}))) == views
+
+
+def test_a_column_that_says_it_is_utf8_is(tmp_path: Path) -> None:
+    views = some_views(3)
+    said = np.array([[view.name.encode()] for view in views], h5py.string_dtype("utf-8"))
+    assert list(read_fashiongen(write_fashiongen(tmp_path / "a.h5", views, instead={KEYS["name"]: said}))) == views
+    fixed = np.array([[view.name.encode()] for view in views], h5py.string_dtype("utf-8", 30))
+    assert list(read_fashiongen(write_fashiongen(tmp_path / "b.h5", views, instead={KEYS["name"]: fixed}))) == views
+    other = np.array([[view.name.encode("latin-1")] for view in views], h5py.string_dtype("utf-8", 30))
+    with pytest.raises(BadInput, match="input_name is not the utf-8 that it says"):
+        list(read_fashiongen(write_fashiongen(tmp_path / "c.h5", views, instead={KEYS["name"]: other})))
+
+
+def test_texts_are_not_all_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = [replace(view, description=f"{view.row} {'x' * 20_000}") for view in some_views(100)]
+    path = write_fashiongen(tmp_path / "train.h5", views, side=8)
+    monkeypatch.setattr(fashiongen, "ROWS", 10)
+    tracemalloc.start()
+    assert sum(len(view.description) > 20_000 for view in read_fashiongen(path)) == len(views)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(views) * 20_000 / 2
 
 
 def test_one_picture_is_read_at_a_time(tmp_path: Path) -> None:
