@@ -3,9 +3,9 @@
     python -m benchmarks.meanings [--encoder DIR] [--type brand] [--of 8] [--neighbours 4] [--quick] [--out FILE]
 
 `--encoder` is a checkpoint of ei_clip; default: ei_clip_tiny, trained on the rendered sample catalogue. Before: the
-frozen text model's reading of the entity's own text, all entities centred. After: what the entity adds to a text's
-vector. Neighbours are of the same type. Of each type the most confounding entities are shown, most first, and how many
-of the neighbours stay.
+encoder's frozen text model's reading of the entity's own text, all entities centred. After: what the entity adds to a
+text's vector; where it is a token beside the caption's, that token. Neighbours are of the same type. Of each type the
+most confounding entities are shown, most first, and how many of the neighbours stay.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from benchmarks.confusions import SAMPLE, sample
 from benchmarks.figures import Figure, document, print_table, write_figures, write_json
-from encoders import load, text_vectors
+from encoders import load
 from encoders.dual import DualEncoder
+from encoders.entity_selection import pooled_text
 from encoders.lexicon import Lexicon
 from encoders.training import train
 from kg.errors import BadInput, SkugraphError
@@ -42,11 +43,20 @@ class Meaning:
 
 
 def meanings(encoder: DualEncoder, lexicon: Lexicon, *, neighbours: int) -> list[Meaning]:
-    """Of every chosen entity whose type has more than `neighbours` others, the most confounding of each type first."""
+    """Of every chosen entity whose type has more than `neighbours` others, the most confounding of each type first.
+
+    Raises:
+        BadInput: none is chosen.
+    """
     rows, learner = lexicon.chosen, encoder.model.learner  # type: ignore[attr-defined]
+    if learner is None:
+        raise BadInput(f"{encoder.folder} chose none of its {len(lexicon.rows)} entities: none has a vector of its own",
+                       hint="train one whose learner.score is not none")  # fmt: skip
     with torch.inference_mode():
-        learned = learner.exit(learner.meanings()[1])[: len(rows)].float().cpu().numpy()
-    read = text_vectors([row.text for row in rows], device=encoder.device)
+        made = learner.meanings()[1]
+        learned = (made if learner.tokens else learner.exit(made))[: len(rows)].float().cpu().numpy()
+    read = pooled_text(encoder.text_backbone, [row.text for row in rows], None)
+    read /= np.maximum(np.linalg.norm(read, axis=1, keepdims=True), 1e-12)
     found: list[Meaning] = []
     for kind in lexicon.types:
         own = [place for place, row in enumerate(rows) if row.type == kind]

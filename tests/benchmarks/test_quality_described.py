@@ -66,6 +66,8 @@ def test_given_half_none_and_unseen(items: list[TrainItem]) -> None:
     scores = encoder.seen @ described(encoder, items).T
     found = described_figures(encoder, items, encoder.seen, scores, relevant, cold)
     assert found["half/i2t/R@1"] == 100
+    asked = [[len(given) for given in texts] for texts in encoder.asked[:3]]
+    assert asked == [[5] * 12, [3] * 12, []]  # all, half of five rounded up, and nothing
     assert found["none/i2t/R@1"] == 0  # all texts are one
     assert found["cold/i2t/R@1"] == found["cold/t2i/R@1"] == 100
     assert found["cold/hidden/i2t/R@1"] == 100
