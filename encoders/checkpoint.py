@@ -24,7 +24,18 @@ from torch import Tensor
 from encoders.backbones.base import weights_hash
 from kg.errors import BadInput, NotFound
 
-__all__ = ["FINGERPRINT", "KEPT", "MEAN", "TOKENIZER", "fingerprint", "read", "read_config", "write", "write_text"]
+__all__ = [
+    "FINGERPRINT",
+    "KEPT",
+    "MEAN",
+    "TOKENIZER",
+    "fingerprint",
+    "read",
+    "read_config",
+    "withdraw",
+    "write",
+    "write_text",
+]
 
 MEAN = "look.mean"  # among the weights: what is taken away from features, see `encoders.regions.features.Sight`
 KEPT = ("kept.weight", "kept.bias")  # likewise: see `encoders.kept`
@@ -66,11 +77,16 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise BadInput(f"{weights} is broken: {error}", hint="train it again") from error
 
 
-def write(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Weights first, config last: a folder with a config is whole. The config of an older checkpoint goes before all:
-    whenever this is cut short, old and new are not taken for one."""
+def withdraw(folder: Path) -> None:
+    """Takes the config of an older checkpoint away, before anything of a new one is written: whenever that is cut
+    short, old and new are not taken for one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).unlink(missing_ok=True)
+
+
+def write(folder: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Weights first, config last: a folder with a config is whole."""
+    withdraw(folder)
     new = folder / f"{WEIGHTS}.new"
     save_file({name: value.detach().cpu().contiguous() for name, value in weights.items()}, new)
     os.replace(new, folder / WEIGHTS)

@@ -117,14 +117,24 @@ def separator(text: TextBackbone) -> str:
     return getattr(getattr(text, "tokenizer", None), "sep_token", None) or ";"
 
 
-def mask_token(text: TextBackbone) -> str:
-    """What stands for a hidden word; empty where the tokenizer has none for that."""
-    return getattr(getattr(text, "tokenizer", None), "mask_token", None) or ""
+def mask_token(text: TextBackbone, mask: str) -> str:
+    """What stands for a hidden word; empty where the tokenizer has none for that.
+
+    Raises:
+        BadInput: mentions are to be masked by it ("token"), and there is none.
+    """
+    found = getattr(getattr(text, "tokenizer", None), "mask_token", None) or ""
+    if mask == "token" and not found:
+        raise BadInput("learner.mask 'token': the text backbone's tokenizer has no mask token",
+                       field="learner.mask", hint="remove takes the mentions away")  # fmt: skip
+    return found
 
 
 def open_lexicon(folder: Path, settings: Mapping[str, Any], text: TextBackbone) -> Lexicon:
-    """The lexicon of a checkpoint, or of a folder of tables."""
-    return Lexicon.open(folder, per_item=settings["per_item"], mask=settings["mask"], token=mask_token(text))
+    """The lexicon of a checkpoint, or of a folder of tables. Raises: as `mask_token`."""
+    return Lexicon.open(
+        folder, per_item=settings["per_item"], mask=settings["mask"], token=mask_token(text, settings["mask"])
+    )
 
 
 def learn_entities(captions: Sequence[str], settings: Mapping[str, Any]) -> Vocabulary:

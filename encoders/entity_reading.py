@@ -98,7 +98,7 @@ def prepare_reading(
                 tuple(select_entities(kept, table, text, rules, cache=cache)),
                 settings["per_item"],
                 settings["mask"],
-                mask_token(text),
+                mask_token(text, settings["mask"]),
             )
             with whole_folder(folder) as new:
                 _build(lexicon, kept, text, new, cache)

@@ -3,6 +3,8 @@ state (`ei_clip`); and the titles of items whose texts state them (`text.bare`).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from encoders.backbones import TextBackbone
 from encoders.confounding import FILE, write_confounding
-from encoders.data import TrainItem
+from encoders.data import TrainItem, with_entities
 from encoders.entities import EntityTable
 from encoders.entity_reading import Reading, ReadingTable, prepare_reading
 from encoders.features import FeatureCache
@@ -31,11 +33,19 @@ Known = Knowledge | Reading | Titles  # what gives each batch of a training its 
 
 @dataclass(frozen=True)
 class KnownEntities:
-    """Of the rows of a training's table; None where the config asks for none."""
+    """Of the rows of a training's table; None where the config asks for none.
+
+    Attributes:
+        mined: from captions.
+        stated: by fields.
+        titles: what items are trained by alone.
+        unsaid: digest of the stated entities, so far as the items' texts do not say them: they are trained on as well.
+    """
 
     mined: EntityTable | None
     stated: ReadingTable | None
     titles: TitleTable | None = None
+    unsaid: str = ""
 
     def knowledge(
         self, table: TokenTable, fit: NDArray[np.int64], config: dict[str, Any], *, seed: int, device: str
@@ -94,4 +104,13 @@ def know_entities(
     if config["text"].get("bare"):
         lexicon = stated.lexicon if stated else None
         titles = prepare_titles(items, table, text, tables, lexicon, cache=cache, accelerator=accelerator)
-    return KnownEntities(mined, stated, titles)
+    return KnownEntities(mined, stated, titles, _unsaid(items) if stated else "")
+
+
+def _unsaid(items: Sequence[TrainItem]) -> str:
+    left = [
+        item.entities
+        for item in items
+        if item.entities and (item.title is None or item.text != with_entities(item.title, item.entities))
+    ]
+    return hashlib.sha256(json.dumps(left).encode()).hexdigest() if left else ""

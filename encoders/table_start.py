@@ -64,7 +64,7 @@ def _remembered(lexicon: Lexicon, folder: Path) -> tuple[NDArray[np.float32], ND
     has."""
     config, weights = checkpoint.read(folder)
     memory = weights.get("memory")
-    if config["encoder"] != "ege_cmp" or memory is None or not (folder / FILE).is_file():
+    if config["encoder"] != "ege_cmp" or memory is None or not len(memory) or not (folder / FILE).is_file():
         raise BadInput(f"learner.start: {folder} is of {config['encoder']!r}, and remembers no entities",
                        hint='"random", "text", or a checkpoint of ege_cmp')  # fmt: skip
     known = {fold(way): n for n, one in enumerate(Vocabulary.open(folder).entities) for way in one.spellings}

@@ -222,7 +222,7 @@ def train(
         own = bool(source) and Path(source).is_dir()  # it goes into the checkpoint
         name = DETECTOR if own else source
         chosen["detector"] = {"name": name, "fingerprint": found.fingerprint} if found else None
-        signature = _signature(chosen, seed, table.digest)
+        signature = _signature(chosen, seed, table.digest + entities.unsaid)
         if (done := _finished(out, signature)) is not None:
             return done
         torch.manual_seed(seed)
@@ -238,6 +238,7 @@ def train(
         if mean is not None:
             best["model"][checkpoint.MEAN] = torch.from_numpy(mean)
         if accelerator.is_main_process:
+            checkpoint.withdraw(out)
             shutil.rmtree(out / DETECTOR, ignore_errors=True)  # of an earlier training
             if own:
                 shutil.copytree(source, out / DETECTOR)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,17 @@ import pytest
 import torch
 
 import encoders
+from encoders.backbones import text_backbone
+from encoders.checkpoint import write
 from encoders.clip_style import ClipStyle
 from encoders.config import load_config
 from encoders.confounding import FILE, read_confounding
 from encoders.data import TrainItem
 from encoders.dual import DualEncoder
 from encoders.ei_clip import EiClip, Learner
+from encoders.entities import Vocabulary, open_lexicon
 from encoders.protocol import EntityEncoder, entity_encoder, takes_entities
+from encoders.table_start import table_start
 from encoders.tables import Batch
 from encoders.training import TrainReport, train
 from kg.errors import BadInput, EncoderMismatch, NotFound
@@ -400,3 +405,83 @@ def test_the_table_starts_where_it_is_told(work: Path, features: Path, checkpoin
     chosen = tables[0].shape[0] - len(opened(work / "read").lexicon.types)  # type: ignore[union-attr]
     assert not torch.allclose(tables[0][:chosen], tables[1][:chosen])
     torch.testing.assert_close(tables[0][chosen:], tables[1][chosen:])
+
+
+def test_an_ege_cmp_that_remembers_nothing_is_no_start(checkpoint: Path, tmp_path: Path) -> None:
+    lexicon = opened(checkpoint).lexicon
+    assert lexicon is not None
+    write(tmp_path, {"encoder": "ege_cmp"}, {"memory": torch.zeros(0, DIM)})
+    Vocabulary((), 4).save(tmp_path)
+    with pytest.raises(BadInput, match="remembers no entities"):
+        table_start(lexicon, str(tmp_path), 16, text_backbone("minilm"))
+
+
+def test_a_mask_word_that_the_tokenizer_has_not(checkpoint: Path) -> None:
+    text = SimpleNamespace(tokenizer=SimpleNamespace(mask_token=None))
+    settings = {"per_item": 4, "mask": "token"}
+    with pytest.raises(BadInput, match=r"learner\.mask 'token': the text backbone's tokenizer has no mask token"):
+        open_lexicon(checkpoint, settings, text)  # type: ignore[arg-type]
+    assert open_lexicon(checkpoint, settings | {"mask": "remove"}, text).mask == "remove"  # type: ignore[arg-type]
+    assert open_lexicon(checkpoint, settings, text_backbone("minilm")).token == "[MASK]"
+
+
+def test_other_entities_are_another_training(work: Path, features: Path) -> None:
+    """Two items exchange colours that their texts do not say: the lexicon is what it was."""
+    items = [replace(item, text=item.text.split()[2]) for item in stock()]
+    assert not run(work, features, "again", items, training__epochs=1).unchanged
+    assert run(work, features, "again", items, training__epochs=1).unchanged
+    items[0], items[1] = (
+        replace(items[n], entities=(items[n].entities[0], items[1 - n].entities[1], items[n].entities[2]))
+        for n in (0, 1)
+    )
+    assert not run(work, features, "again", items, training__epochs=1).unchanged
+
+
+def test_a_training_that_is_cut_short_at_the_end_leaves_no_old_encoder(
+    work: Path, features: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there of the new one is not taken for the old one's."""
+    run(work, features, "cut", training__epochs=1)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("encoders.known_entities.write_confounding", full)
+    with pytest.raises(OSError, match="no space left"):
+        run(work, features, "cut", training__epochs=2)
+    with pytest.raises(NotFound, match="is no encoder"):
+        opened(work / "cut")
+
+
+# The form that is packaged: facts as words and as vectors, nothing masked.
+
+
+@pytest.fixture(scope="module")
+def usual(work: Path, features: Path) -> DualEncoder:
+    train("ei_clip", stock(), work / "usual", config="ei_clip_tiny", epochs=2, device="cpu", cache=features,
+          tables=work / "tables")  # fmt: skip
+    return opened(work / "usual")
+
+
+def test_the_packaged_form_with_all_half_and_none(usual: DualEncoder) -> None:
+    """What is given is read as if the text said it, and what is not is looked for in the text alone."""
+    assert usual.appended
+    assert usual.lexicon is not None
+    assert usual.lexicon.mask == "none"
+    item = stock()[7]  # "Orange black circle"
+    colour = item.entities[1:2]
+    title, given = item.text, [item.entities, colour, ()]
+    places = usual.lexicon.find([title] * 3, given)
+    read = ["Orange black circle. Orange, Black, circle", "Orange black circle. Black", title]
+    with torch.inference_mode():
+        tokens = usual.text_backbone.tokens(read)
+        wanted = usual.model.text_vectors(*tokens, structured=torch.from_numpy(places)).numpy()  # type: ignore[call-arg]
+    found = usual.encode_texts([title] * 3, given)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(found[2:], usual.encode_texts([title]), atol=1e-5)
+    assert min(np.abs(found[0] - found[1]).max(), np.abs(found[1] - found[2]).max()) > 1e-3
+    all_, half, none = ({usual.lexicon.chosen[n].key for n in row if 0 <= n < len(usual.lexicon.chosen)}
+                        for row in usual.lexicon.find(["a thing"] * 3, given))  # fmt: skip
+    assert none == set()
+    assert half == {"colour:black"} & set(usual.lexicon.places)
+    assert all_ == {"brand:orange", "colour:black", "shape:circle"} & set(usual.lexicon.places)
