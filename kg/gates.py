@@ -79,7 +79,8 @@ def outcomes(gates: Gates, groups: Mapping[Scope, Groups]) -> list[dict[str, Any
 
     Returns:
         scope, group, metric, queries, live, shadow, least (what was asked for), passed. A gate without a group that has
-        enough queries is not passed, but for those of categories and brands: a catalogue may have none.
+        enough queries is not passed, but for those of categories and brands: a catalogue may have none. (Empty where no
+        gate has a group: then nothing was measured, and nothing is passed.)
     """
     found = []
     for gate in gates.gates:
@@ -122,6 +123,8 @@ def standing(gates: Gates | None, evaluation: Mapping[str, Any] | None, *, again
         return f"it was evaluated against generation {evaluation.get('against')}, and {against} is live"
     if evaluation["passed"]:
         return ""
+    if not evaluation["failed"]:
+        return "no category or brand has as many queries as its gates ask for: nothing was measured against them"
     one = evaluation["failed"][0]
     group = f" of {one['group']}" if one["group"] else ""
     others = evaluation["failed_count"] - 1

@@ -69,6 +69,7 @@ class Job:
         target: what it is about: the checkpoint folder of an embed or reembed job, config and seed of a gnn job, the
             generation of others.
         options: what else was asked for, JSON; empty where that is all.
+        order: what its promotion found when it was first tried (`workers.orders.order_of`), JSON; empty before.
         generation: id of the generation it fills, once its worker has read the checkpoint.
         stage: what its worker is at, in words; empty where the counts say it all.
         total: items found to do when it began, more where the catalogue changed meanwhile.
@@ -85,6 +86,7 @@ class Job:
     state: State
     target: str = ""
     options: str = ""
+    order: str = ""
     generation: str = ""
     stage: str = ""
     total: int = 0

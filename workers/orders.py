@@ -17,6 +17,7 @@ __all__ = [
     "Judged",
     "Use",
     "checked",
+    "order_of",
     "submit_audit",
     "submit_evaluate",
     "submit_follow",
@@ -50,16 +51,23 @@ def checked(judged: Judged) -> Judged:
     """The same with absolute paths, its files read once: what is wrong with them is known before anything begins.
 
     Raises:
-        BadInput: a file that is not there, or does not hold what it should; a part or a k that does not exist.
+        BadInput: a file that is not there, or does not hold what it should; a part or a k that does not exist; no
+            product that is relevant to any query; a judged query without the part to ask with.
     """
     if judged.use not in get_args(Use):
         raise BadInput(f"use = {judged.use!r}: one of {', '.join(get_args(Use))}", field="use")
     if not 1 <= judged.k <= 1000:
         raise BadInput(f"k = {judged.k}: from 1 to 1000", field="k")
     paths = {name: Path(getattr(judged, name)).expanduser().absolute() for name in ("queries", "qrels")}
-    asked = {query.id for query in trec.read_queries(paths["queries"])}
-    if not asked & set(trec.read_qrels(paths["qrels"])):
+    qrels = trec.read_qrels(paths["qrels"])
+    queries = [query for query in trec.read_queries(paths["queries"]) if query.id in qrels]
+    if not queries:
         raise BadInput(f"{paths['qrels']} judges none of the queries of {paths['queries']}")
+    if not any(grade > 0 for query in queries for grade in qrels[query.id].values()):
+        raise BadInput(f"{paths['qrels']}: no product has a grade above 0 for any of the queries of {paths['queries']}")
+    for query in queries:
+        if not (query.image if judged.use == "image" else query.text or judged.use == "both"):
+            raise BadInput(f"query {query.id!r} of {paths['queries']} has no {judged.use} (use = {judged.use})")
     gates = str(Path(judged.gates).expanduser().absolute()) if judged.gates else ""
     if gates:
         load_gates(Path(gates))
@@ -81,13 +89,31 @@ def submit_reembed(
 
     Raises:
         NotFound: no such folder.
-        BadInput: the settings ask for regions, and the encoder has no detector; see also `checked`.
+        BadInput: the settings ask for regions, and the encoder has no detector; it is to be promoted, and nothing says
+            how it is to be measured against the gates of the settings; see also `checked`.
         JobError: a job for the same encoder is open with other options.
         StoreDown: the graph or the broker does not answer.
     """
     folder = checkpoint_folder(stores, encoder_path)
+    if gates := _gates(stores, judged):
+        load_gates(gates)
+        if promote and judged is None and generations.live_id(stores):
+            raise BadInput(
+                f"to be promoted it must be measured against the gates {gates} (generation_gates), with which queries?",
+                hint="name queries and qrels, or promote it by hand later",
+            )
     options = {"judged": asdict(checked(judged)) if judged else None, "promote": promote, "by": by}
     return submit(stores, "reembed", str(folder), options, estimated_s=estimated_s)
+
+
+def order_of(stores: Stores, generation: str) -> dict[str, str]:
+    """What a promotion finds when it is ordered (`replacing` and `since` of `kg.vectors.switching.promote`): noted, so
+    that a job whose worker died does not take what came after it for what it was to replace.
+
+    Raises:
+        NotFound: no such generation.
+    """
+    return {"replacing": generations.live_id(stores), "since": generations.get(stores, generation).live_since}
 
 
 def submit_evaluate(stores: Stores, generation: str, judged: Judged) -> Job:
@@ -101,6 +127,8 @@ def submit_evaluate(stores: Stores, generation: str, judged: Judged) -> Job:
     found = generations.get(stores, generation)
     if found.state != "shadow":
         raise BadInput(f"generation {found.id} is {found.state}: only one in the shadow is measured against the live")
+    if gates := _gates(stores, judged):
+        load_gates(gates)
     return submit(stores, "evaluate", found.id, {"judged": asdict(checked(judged))})
 
 
@@ -134,6 +162,7 @@ def submit_switch(
 
     Raises:
         BadInput: an action that does not exist.
+        NotFound: no such generation is there to be promoted.
         StoreDown: as `submit_reembed`.
     """
     if action not in get_args(Switch):
@@ -141,4 +170,11 @@ def submit_switch(
     options: dict[str, Any] = {"by": by, "reason": reason, "force": force}
     if action == "rollback":  # done twice it would go forward again
         options["leaving"] = generations.live_id(stores)
+    if action == "promote":  # done again after a rollback it would undo that
+        options |= order_of(stores, generation)
     return submit(stores, "switch", f"{action} {generation}".strip(), options)
+
+
+def _gates(stores: Stores, judged: Judged | None) -> Path | None:
+    """Those of the settings, unless others are named: looked at when something is ordered, not after the back-fill."""
+    return None if judged is not None and judged.gates else stores.settings.generation_gates

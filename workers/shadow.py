@@ -20,7 +20,7 @@ from encoders.evaluation.trec import Query
 from encoders.protocol import Encoder
 from kg.catalogue.pictures import decode
 from kg.errors import BadInput, JobError
-from kg.gates import Scope, load_gates, outcomes
+from kg.gates import Gates, Scope, load_gates, outcomes
 from kg.graph.cypher.generations import GENERATION_EVALUATED, GENERATION_GROUPS
 from kg.settings import Settings
 from kg.stores import Stores
@@ -49,12 +49,14 @@ def evaluate(stores: Stores, generation: str, judged: Judged, *, report: Path | 
     Args:
         stores: both.
         generation: its id; it must be in the shadow.
-        judged: with what.
+        judged: with what. Where neither it nor the settings name gates, those count that it was judged by before: an
+            evaluation without gates does not open one that was shut.
         report: file for all of it: every group, every gate. The generation keeps the means and the shut gates.
 
     Returns:
-        What the generation keeps: `at`, `against`, `queries`, `use`, `k`, `metrics` (`live`, `shadow`), `gates_digest`,
-        `outcomes` (how many), `failed_count`, `failed` (the first of them), `passed` (None without gates).
+        What the generation keeps: `at`, `against`, `queries`, `use`, `k`, `metrics` (`live`, `shadow`), `gates`,
+        `gates_digest`, `outcomes` (how many), `failed_count`, `failed` (the first of them), `passed` (None without
+        gates; not where no group was large enough for any).
 
     Raises:
         BadInput: queries, judgements or gates that cannot be read, or do not fit each other.
@@ -67,7 +69,7 @@ def evaluate(stores: Stores, generation: str, judged: Judged, *, report: Path | 
             f"generation {generation} is {shadow.state}: only one in the shadow is measured against the live"
         )
     path = Path(judged.gates) if judged.gates else stores.settings.generation_gates
-    gates = load_gates(path) if path else None
+    gates = load_gates(path) if path else _gates_before(shadow)
     queries, qrels = _read(judged)
     runs = {
         name: rank(stores, one, encoder_of(stores, one), queries, use=judged.use, k=judged.k)
@@ -83,11 +85,12 @@ def evaluate(stores: Stores, generation: str, judged: Judged, *, report: Path | 
         "use": judged.use,
         "k": judged.k,
         "metrics": {name: groups["overall"][""][name] for name in ("live", "shadow")},
+        "gates": gates.model_dump(mode="json")["gates"] if gates else [],
         "gates_digest": gates.digest if gates else "",
         "outcomes": len(results),
         "failed_count": len(failed),
         "failed": failed[:SHOWN],
-        "passed": not failed if gates else None,
+        "passed": bool(results) and not failed if gates else None,
     }
     if report is not None:
         whole = {"generation": generation, **found, "groups": groups, "gates": results}
@@ -191,6 +194,11 @@ def _nearest(vectors: VectorStore, collection: str, matrix: NDArray[np.float32],
 
 def _ordered(hits: Sequence[Any]) -> list[Any]:
     return sorted(hits, key=lambda hit: (-round(hit.score, 6), hit.product_id))
+
+
+def _gates_before(shadow: Generation) -> Gates | None:
+    before = json.loads(shadow.evaluation) if shadow.evaluation else {}
+    return Gates.model_validate({"gates": before["gates"]}) if before.get("gates") else None
 
 
 def _read(judged: Judged) -> tuple[list[Query], trec.Qrels]:

@@ -24,6 +24,7 @@ from kg.vectors.schema import ARRAY_CAPACITY, FIELDS, VECTOR, complete
 __all__ = ["Fetched", "VectorHit", "VectorStore"]
 
 CREATE_TRIES = 10
+NO_ALIAS = 1600
 WRITE_ROWS = 1000  # rows of one upsert request
 ID_CHUNK = 2000  # ids in one filter of a fetch or delete
 READ_ROWS = 10_000  # most rows of one reply: a product may have dozens, and a server's messages have a limit
@@ -156,8 +157,11 @@ class VectorStore:
         """Name of the collection that `alias` points at."""
         try:
             return str(self.connection.request("describe_alias", alias)["collection_name"])
-        except MilvusException:  # not StoreDown: the server knows no such alias
-            return None
+        except MilvusException as error:
+            said = str(error)
+            if error.code == NO_ALIAS or ("alias" in said and ("does not exist" in said or "not found" in said)):
+                return None
+            raise  # which may pass: who took it for an alias that is lost would point it elsewhere
 
     def point_alias(self, alias: str, collection: str) -> None:
         """Let `alias` point at `collection` from now on, in one atomic step.

@@ -44,6 +44,7 @@ def promote(
     reason: str = "",
     force: bool = False,
     replacing: str | None = None,
+    since: str | None = None,
 ) -> Generation:
     """Let searches use this generation from now on: one atomic flip of the alias, then the graph notes it.
 
@@ -54,12 +55,16 @@ def promote(
         reason: why.
         force: also below its gates, or without an evaluation; takes a reason.
         replacing: the generation that is live in the eyes of who asks; None for the one that is live now.
+        since: when it last became live, in the eyes of who asks: an order that was carried out and then taken back is
+            not carried out again. None where it cannot come twice.
 
     Raises:
-        NotFound: no such id, or its collections are gone.
+        NotFound: no such id.
         BadInput: its first back-fill is not complete, or force without a reason.
         GateClosed: gates are set, and it was not evaluated against the live generation, or stays below one of them.
-        JobError: another promotion came first.
+        JobError: another promotion came first; it became live after `since` and is so no more; it has lost a
+            collection; it lacks changes that cannot be caught up with, because its checkpoint is gone or they are more
+            than `rollback_max_stale`.
     """
     before = live_id(stores) if replacing is None else replacing
     if force:
@@ -68,6 +73,11 @@ def promote(
         chosen, old = _known(known, generation), _live(known)
         if chosen.state == "live":
             return chosen
+        if since is not None and chosen.live_since != since:
+            raise JobError(
+                f"generation {chosen.id} became live at {chosen.live_since}, after this order, and was left again",
+                hint=f"`skugraph promote {chosen.id}` if it is to be live again",
+            )
         if (old.id if old else "") != before:
             raise JobError(
                 f"generation {chosen.id} was to replace {before or 'none'}, but {old.id if old else 'none'} is live by "
@@ -80,6 +90,7 @@ def promote(
                 hint="`skugraph jobs` shows how far it is",
             )
         check(chosen.id, chosen.state, "live")
+        _whole(stores, chosen, "promotion")
         closed = _closed(stores, chosen, old)
         if closed and not force:
             raise GateClosed(
@@ -121,21 +132,8 @@ def rollback(stores: Stores, *, by: str = "", reason: str = "", leaving: str = "
         if old is None or old.state == "retired":
             state = "unknown" if old is None else old.state
             raise JobError(f"generation {now.previous}, live before {now.id}, is {state}: there is no way back to it")
-        if gone := missing_collections(stores, old):
-            raise JobError(f"generation {old.id}, live before {now.id}, has lost its collections {', '.join(gone)}")
         check(old.id, old.state, "live")
-        behind, most = stale(stores, old), stores.settings.rollback_max_stale
-        if behind > most:
-            raise JobError(
-                f"generation {old.id} lacks {behind:,} changes; a rollback takes at most {most:,} (rollback_max_stale)",
-                hint="`skugraph embed` catches up with them",
-            )
-        if behind and not Path(old.encoder_path).is_dir():
-            raise JobError(
-                f"generation {old.id} lacks {behind:,} changes, and its checkpoint {old.encoder_path} is gone: it "
-                "could never catch up",
-                hint="put the checkpoint back",
-            )
+        _whole(stores, old, "rollback")
         return _flip(stores, lock, old, Event("rollback", old.id, now.id, by, reason), previous="")
 
 
@@ -191,11 +189,15 @@ def settle(stores: Stores) -> bool:
 
 
 def restore(stores: Stores, generation: str) -> bool:
-    """Point a lost alias at the generation that the graph says is live, if all its collections are there; whether they
-    are."""
+    """Point a lost alias at the generation that the graph says is live, if all its collections are there; whether the
+    alias is right now, be it that another has seen to it meanwhile."""
+    prefix = stores.vectors.prefix
     with held(stores.graph, LOCK) as lock:
-        chosen = next(one for one in noted(stores) if one.id == generation)
-        if missing_collections(stores, chosen):
+        target, known = stores.vectors.alias_target(alias(prefix)), noted(stores)
+        if target in {name for one in known for name in one.collections(prefix).values()}:
+            return stores.vectors.exists(str(target))
+        chosen = next((one for one in known if one.id == generation and one.state == "live"), None)
+        if chosen is None or missing_collections(stores, chosen):
             return False
         event = Event("repair", chosen.id, by="skugraph", reason="the alias was lost; the graph had it live")
         _flip(stores, lock, chosen, event, previous=chosen.previous)
@@ -228,6 +230,29 @@ def _known(known: Mapping[str, Generation], generation: str) -> Generation:
 
 def _live(known: Mapping[str, Generation]) -> Generation | None:
     return next((one for one in known.values() if one.state == "live"), None)
+
+
+def _whole(stores: Stores, chosen: Generation, what: str) -> None:
+    """Raises:
+    JobError: searches cannot use it next; see `promote` and `rollback`.
+    """
+    if gone := missing_collections(stores, chosen):
+        raise JobError(
+            f"generation {chosen.id} has lost its collections {', '.join(gone)}",
+            hint="`skugraph audit --repair` fills them anew",
+        )
+    behind, most = stale(stores, chosen), stores.settings.rollback_max_stale
+    if behind > most:
+        raise JobError(
+            f"generation {chosen.id} lacks {behind:,} changes; a {what} takes at most {most:,} (rollback_max_stale)",
+            hint="`skugraph embed` catches up with them",
+        )
+    if behind and not Path(chosen.encoder_path).is_dir():
+        raise JobError(
+            f"generation {chosen.id} lacks {behind:,} changes, and its checkpoint {chosen.encoder_path} is gone: it "
+            "could never catch up",
+            hint="put the checkpoint back",
+        )
 
 
 def _unsettled(now: str, found: Sequence[Generation]) -> bool:

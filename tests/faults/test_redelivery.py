@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults.soak import contents
-from kg.errors import StoreDown
+from kg.errors import JobError, StoreDown
 from kg.processes import stop
 from kg.stores import Stores
 from kg.vectors import generations, switching
@@ -25,6 +25,7 @@ from workers.orders import submit_reembed, submit_switch
 from workers.process import start_worker
 from workers.tasks import step
 from workers.tasks.embed import embed_step
+from workers.tasks.reembed import reembed_step
 from workers.tasks.switch import switch_step
 
 PRODUCTS = 12
@@ -118,6 +119,41 @@ def test_a_rollback_whose_worker_died_before_it_said_so_is_not_undone(own: Store
         assert {one.id: one.state for one in generations.noted(own)} == {first: "live", second: "shadow"}
         assert generations.get(own, first).previous == "", "there is no way forward by a second rollback"
         switching.promote(own, second)
+
+
+@pytest.mark.parametrize("kind", ["switch", "reembed"])
+def test_a_promotion_whose_worker_died_does_not_undo_a_rollback(own: Stores, tmp_path: Path, kind: str) -> None:
+    """It promotes, and dies before it says so; somebody rolls back; then its message comes again."""
+    work = switch_step if kind == "switch" else reembed_step
+    job = submit_embed(own, write_tiny(tmp_path / "a", seed=1))
+    while not get_job(own, job.id).over:
+        step(own, job.id, embed_step)
+    first = generations.live_id(own)
+    folder = write_tiny(tmp_path / "b", seed=2)
+    if kind == "switch":
+        job = submit_embed(own, folder)
+        while not get_job(own, job.id).over:
+            step(own, job.id, embed_step)
+        second = generations.listing(own)[1].id
+        order = submit_switch(own, "promote", second)
+    else:
+        order = submit_reembed(own, folder, promote=True)
+    while not get_job(own, order.id).over:
+        step(own, order.id, work)
+    second = generations.live_id(own)
+    assert second != first
+    for rolled_back in (False, True):
+        if rolled_back:
+            switching.rollback(own)
+        own.graph.write("MATCH (j:Job {id: $id}) SET j.state = 'running'", id=order.id)
+        gone(own, order)
+        if rolled_back:
+            with pytest.raises(JobError, match=f"{second} became live at .*, after this order, and was left"):
+                step(own, order.id, work)
+        else:
+            step(own, order.id, work)
+        assert get_job(own, order.id).state == ("failed" if rolled_back else "done")
+        assert generations.live_id(own) == (first if rolled_back else second)
 
 
 def test_after_a_rollback_what_is_behind_follows(own: Stores, tmp_path: Path) -> None:

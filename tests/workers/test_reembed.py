@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kg import audit_contents
 from kg.audit import audit
 from kg.errors import BadInput, EncoderMismatch, GateClosed, JobError, SkugraphError, TooLarge
 from kg.settings import Settings
@@ -26,6 +27,7 @@ from workers.following import behind, follow_others
 from workers.jobs import Job, cancel, get_job, list_jobs, pause, resume, submit_embed
 from workers.orders import Judged, submit_audit, submit_evaluate, submit_follow, submit_reembed, submit_switch
 from workers.shadow import encoder_of, rank
+from workers.tasks import audit as auditing
 from workers.tasks import step
 from workers.tasks.audit import audit_step
 from workers.tasks.embed import embed_step
@@ -225,6 +227,44 @@ def test_an_evaluation_by_itself(stores: Stores, new: Path, tmp_path: Path) -> N
     assert switching.promote(stores, shadow).state == "live", "no gates, nothing in the way"
 
 
+def test_what_it_cannot_be_measured_with_is_said_before_it_is_built(stores: Stores, new: Path, tmp_path: Path) -> None:
+    plain = judged(tmp_path)
+    (tmp_path / "zeros").write_text("q1 0 p1 0\n")
+    with pytest.raises(BadInput, match="no product has a grade above 0"):
+        submit_reembed(stores, new, judged=Judged(plain.queries, str(tmp_path / "zeros")))
+    with pytest.raises(BadInput, match=r"query 'q0' .* has no image \(use = image\)"):
+        submit_reembed(stores, new, judged=Judged(plain.queries, plain.qrels, use="image"))
+    gated = set_to(stores, generation_gates=tmp_path / "gates.json")
+    for asked in (None, plain):
+        with pytest.raises(BadInput, match="No such file"):
+            submit_reembed(gated, new, judged=asked, promote=True)
+    judged(tmp_path, metric="MRR", loss=0.2)
+    with pytest.raises(BadInput, match=r"must be measured against the gates .*, with which queries"):
+        submit_reembed(gated, new, promote=True)
+    assert [job.kind for job in list_jobs(stores)] == ["embed"]
+    job = submit_reembed(gated, new, judged=plain, promote=True)
+    (tmp_path / "q.tsv").unlink()
+    assert finish(gated, job).state == "failed"
+    assert len(generations.listing(stores)) == 1, "a worker that does not see the file builds nothing"
+
+
+def test_an_evaluation_without_gates_opens_none_that_was_shut(stores: Stores, tmp_path: Path) -> None:
+    worse = write_tiny(tmp_path / "worse", seed=3, dim=1)
+    shut = judged(tmp_path, metric="hit@1", loss=0.1)
+    shadow = finish(stores, submit_reembed(stores, worse, judged=shut)).generation
+    finish(stores, submit_evaluate(stores, shadow, Judged(shut.queries, shut.qrels, k=5)))
+    assert generations.get(stores, shadow).json()["evaluation"]["passed"] is False
+    with pytest.raises(GateClosed, match="hit@1"):
+        switching.promote(stores, shadow)
+
+
+def test_gates_that_measured_nothing_are_not_passed(stores: Stores, new: Path, tmp_path: Path) -> None:
+    asked = judged(tmp_path, scope="brand", metric="hit@1", loss=1.0, queries=9)  # there are eight
+    done = finish(stores, submit_reembed(stores, new, judged=asked, promote=True))
+    assert done.state == "failed"
+    assert "no category or brand has as many queries as its gates ask for" in done.error
+
+
 def test_a_checkpoint_that_is_another_one_now_is_an_error_that_names_both(
     stores: Stores, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,6 +303,24 @@ def test_an_audit_as_a_job_mends_and_what_it_needs_follows(stores: Stores) -> No
     assert "p3#txt" in vectors(stores, live)
     assert audit(stores).faults.total() == 0
     assert json.loads((stores.home.log / f"{looked.id}.json").read_text())["first"][0]["what"] == "p3#txt"
+
+
+def test_an_audit_that_is_cancelled_mends_no_more(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_contents, "PAGE", 2)
+    monkeypatch.setattr(auditing, "SAY_S", 0.0)
+    live, original = generations.live_id(stores), stores.vectors.rows
+    stores.vectors.delete_rows(f"skugraph_{live}_text", [f"p{n}#txt" for n in range(8)])
+    job = submit_audit(stores, repair=True)
+
+    def rows(*args: Any) -> list[dict[str, Any]]:
+        if get_job(stores, job.id).state == "running":
+            cancel(stores, job.id)
+        return original(*args)
+
+    monkeypatch.setattr(stores.vectors, "rows", rows)
+    step(stores, job.id, audit_step)
+    assert get_job(stores, job.id).state == "cancelled"
+    assert generations.stale(stores, generations.get(stores, live)) == 2, "the page at hand"
 
 
 def test_pictures_that_cannot_be_read_are_noted_until_they_can(stores: Stores, tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import json
 import time
 
 from celery import Task, shared_task
+from celery.worker import state
 
 from kg import audit as agreement
 from kg.stores import Stores
-from workers.jobs import Job, move
+from workers.jobs import Job, get_job, move
 from workers.lease import note
 from workers.orders import submit_follow
 from workers.tasks import step
@@ -25,18 +26,31 @@ def audit(self: Task, job: str) -> None:
     step(self.app.stores, job, audit_step)
 
 
+class _Stopped(Exception):
+    """The job was paused or cancelled, or the worker is to end."""
+
+
 def audit_step(stores: Stores, job: Job) -> bool:
-    """The whole of it. All that was found lies in the home's log folder; the job counts what was looked at, and as
-    `rejected` the faults that are not mended. Generations that have something to embed again get a job for it."""
+    """The whole of it; whether it is to begin anew, because the worker ends. Between two pages the job's state is
+    looked at.
+
+    All that was found lies in the home's log folder; the job counts what was looked at, and as `rejected` the faults
+    that are not mended. Generations that have something to embed again get a job for it.
+    """
     said = 0.0
 
     def say(what: str, done: int, total: int | None) -> None:
         nonlocal said
         if time.monotonic() - said > SAY_S:
             said = time.monotonic()
+            if state.should_stop is not None or get_job(stores, job.id).state != "running":
+                raise _Stopped
             note(stores, job.id, stage=f"{what}: {done:,} of {total or 0:,}")
 
-    report = agreement.audit(stores, repair=bool(job.asked.get("repair")), on_progress=say)
+    try:
+        report = agreement.audit(stores, repair=bool(job.asked.get("repair")), on_progress=say)
+    except _Stopped:
+        return True
     text = json.dumps(report.json(), ensure_ascii=False, indent=1)
     (stores.home.log / f"{job.id}.json").write_text(text, encoding="utf-8")
     for generation in report.refill:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from celery import Task, shared_task
@@ -13,7 +14,7 @@ from workers.filling import complete, fill, registered
 from workers.following import follow_others
 from workers.jobs import Job, get_job, move
 from workers.lease import note
-from workers.orders import Judged
+from workers.orders import Judged, checked, order_of
 from workers.shadow import evaluate
 from workers.tasks import step
 
@@ -33,9 +34,12 @@ def reembed_step(stores: Stores, job: Job) -> bool:
     job of its own, which has its turn between two steps of this one.
 
     Raises:
+        BadInput: this worker cannot read what it is to be measured with; nothing was begun.
         EncoderMismatch: the checkpoint is another one than when the job began.
         GateClosed: it was to be promoted, and stays below a gate. It is kept in the shadow.
     """
+    if not job.generation and job.asked.get("judged"):
+        checked(Judged(**job.asked["judged"]))  # who ordered it may see other folders than this worker
     encoder = encoder_at(Path(job.target), stores.settings)
     if job.generation:
         generations.check_encoder(generations.get(stores, job.generation), encoder.name, encoder.fingerprint)
@@ -55,7 +59,8 @@ def reembed_step(stores: Stores, job: Job) -> bool:
 def judge(stores: Stores, job: Job, generation: str) -> bool:
     """Measure and promote as the job says; whether the job is still to go on."""
     first = generations.live_id(stores) == generation  # nothing was live: there is nothing to measure it against
-    live = generations.live_id(stores)
+    if job.asked.get("promote") and not first and not job.order:
+        job = note(stores, job.id, order=json.dumps(order_of(stores, generation)))
     if job.asked.get("judged") and not first:
         note(stores, job.id, stage="evaluating")
         evaluate(stores, generation, Judged(**job.asked["judged"]), report=stores.home.log / f"{job.id}.json")
@@ -63,5 +68,5 @@ def judge(stores: Stores, job: Job, generation: str) -> bool:
         return False
     if job.asked.get("promote") and not first:
         reason = f"asked for with job {job.id}"
-        switching.promote(stores, generation, by=job.asked.get("by", ""), reason=reason, replacing=live)
+        switching.promote(stores, generation, by=job.asked.get("by", ""), reason=reason, **json.loads(job.order))
     return True

@@ -32,7 +32,8 @@ def switch_step(stores: Stores, job: Job) -> bool:
     if action == "rollback":
         found = switching.rollback(stores, leaving=job.asked.get("leaving", ""), **asked)
     elif action == "promote":
-        found = switching.promote(stores, generation, force=bool(job.asked.get("force")), **asked)
+        order = {name: job.asked[name] for name in ("replacing", "since") if name in job.asked}
+        found = switching.promote(stores, generation, force=bool(job.asked.get("force")), **asked, **order)
     else:
         found = switching.retire(stores, generation, force=bool(job.asked.get("force")), **asked)
     note(stores, job.id, generation=found.id, total=1, done=1)

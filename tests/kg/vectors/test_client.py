@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pymilvus import MilvusException
 
 from kg.errors import BadInput, BadVector, NotFound, StoreDown
 from kg.vectors.client import VectorStore, _schema
@@ -144,6 +145,8 @@ def test_collections_have_one_dimension(vectors: VectorStore) -> None:
 def test_alias_is_flipped_and_guards_its_collection(vectors: VectorStore) -> None:
     alias, first, second = f"{vectors.prefix}_live", f"{vectors.prefix}_g1_image", f"{vectors.prefix}_g2_image"
     assert vectors.alias_target(alias) is None
+    with pytest.raises(MilvusException):
+        vectors.alias_target("")
     with pytest.raises(NotFound):
         vectors.point_alias(alias, first)
     for name in (first, second):

@@ -139,6 +139,34 @@ def test_rollback_to_what_is_gone_or_far_behind_is_refused(stores: Stores, tmp_p
     assert generations.live_id(stores) == second
 
 
+def test_a_promotion_has_the_guards_of_a_rollback(stores: Stores, tmp_path: Path) -> None:
+    first, second = shadow(stores, FIRST), shadow(stores, SECOND)
+    switching.promote(stores, first)
+    put(stores.graph, "p1")
+    with pytest.raises(JobError, match=r"lacks 1 changes, and its checkpoint /models/tiny is gone"):
+        switching.promote(stores, second, force=True, reason="now")
+    stores.graph.write("MATCH (g:Generation) SET g.encoder_path = $path", path=str(tmp_path))
+    few = Stores(stores.settings.model_copy(update={"rollback_max_stale": 0}), stores.graph, stores.vectors_uri)
+    with pytest.raises(JobError, match=r"lacks 1 changes; a promotion takes at most 0"):
+        switching.promote(few, second)
+    stores.vectors.drop(f"skugraph_{second}_text")
+    with pytest.raises(JobError, match=f"{second} has lost its collections skugraph_{second}_text"):
+        switching.promote(stores, second)
+    assert generations.live_id(stores) == first
+
+
+def test_an_alias_that_another_has_restored_is_left_alone(stores: Stores) -> None:
+    first, second = shadow(stores, FIRST), shadow(stores, SECOND)
+    switching.promote(stores, first)
+    stores.vectors.point_alias("skugraph_live", f"skugraph_{second}_image")
+    assert switching.restore(stores, first), "it was lost when somebody looked, and is there by now"
+    assert generations.live_id(stores) == second
+    stores.vectors.connection.client.drop_alias("skugraph_live")
+    assert not switching.restore(stores, second), "the graph has the first one live"
+    assert switching.restore(stores, first)
+    assert generations.live_id(stores) == first
+
+
 def test_rollback_to_one_that_is_a_little_behind(stores: Stores, tmp_path: Path) -> None:
     first, second = shadow(stores, FIRST), shadow(stores, SECOND)
     for name in (first, second):
