@@ -31,12 +31,14 @@ WINDOW = 4  # revisions looked at for each change wanted; numbers are missing wh
 
 @dataclass(frozen=True)
 class Instance:
-    """One occurrence of a product: in a picture (`uri`, and `box` in pixels or None for all of it), or in its text."""
+    """One occurrence of a product: in a picture (`uri`, and `box` in pixels or None for all of it), or in its text.
+    `rejected`: the picture could not be read when it was last tried."""
 
     id: str
     kind: str
     uri: str | None = None
     box: Box | None = None
+    rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,5 +131,9 @@ def _product(row: dict[str, Any]) -> Change:
 
 
 def _instances(maps: Sequence[dict[str, Any]]) -> tuple[Instance, ...]:
-    found = [Instance(m["id"], m["kind"], m["uri"], tuple(m["box"]) if m["box"] else None) for m in maps if m["id"]]
+    found = [
+        Instance(m["id"], m["kind"], m["uri"], tuple(m["box"]) if m["box"] else None, bool(m["rejected"]))
+        for m in maps
+        if m["id"]
+    ]
     return tuple(sorted(found, key=attrgetter("id")))

@@ -50,13 +50,19 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Reject:
-    """One instance whose picture could not be read, and why; `away`: it may be another time."""
+    """One instance whose picture could not be read, and why.
+
+    Attributes:
+        away: it may be read another time.
+        again: it could not be read the last time either.
+    """
 
     product: str
     instance: str
     uri: str
     error: str
     away: bool = False
+    again: bool = False
 
     def json(self) -> dict[str, str]:
         return asdict(self)
@@ -94,7 +100,7 @@ def embed_chunks(
             could not be read; False ends the work: later chunks are not committed.
         regions: the rows that pictures without a box have besides; None for none.
         most_unreadable: largest share of a chunk's pictures that may be unreadable, 0 … 1; below 1 they may not all be
-            out of reach either.
+            out of reach either. Those that could not be read the last time do not count.
         stages: notes how long each stage takes.
 
     Returns:
@@ -121,7 +127,8 @@ def embed_chunks(
                     image = small.shrink(image)
             return replace(task, image=image)
         except (BadPicture, TooLarge) as error:
-            return Reject(task.change.id, task.instance.id, uri, str(error), isinstance(error, PictureAway))
+            away, again = isinstance(error, PictureAway), task.instance.rejected
+            return Reject(task.change.id, task.instance.id, uri, str(error), away, again)
 
     with (
         ThreadPoolExecutor(DECODERS, "decode") as decoders,
@@ -214,15 +221,16 @@ class _Writing:
 
     def _check(self) -> None:
         """Where most pictures cannot be read it is not the pictures: a share is not mounted, a server is away. Then
-        what is known of them is not thrown away."""
-        bad, all_of_them = len(self.rejects), len(self.read | self.rejects.keys())
+        what is known of them is not thrown away. Those that are tried again say nothing."""
+        bad = [reject for reject in self.rejects.values() if not reject.again]
         if not bad or self.most_unreadable >= 1:
             return
-        away = not self.read and all(reject.away for reject in self.rejects.values())
-        if away or (all_of_them >= TELLING and bad > self.most_unreadable * all_of_them):
+        total = len(self.read | {reject.instance for reject in bad})
+        away = not self.read and all(reject.away for reject in bad)
+        if away or (total >= TELLING and len(bad) > self.most_unreadable * total):
             raise JobError(
-                f"{bad} of {all_of_them} pictures of one chunk cannot be read (embed_max_unreadable = "
-                f"{self.most_unreadable:g}): {next(iter(self.rejects.values())).error}",
+                f"{len(bad)} of {total} pictures of one chunk cannot be read (embed_max_unreadable = "
+                f"{self.most_unreadable:g}): {bad[0].error}",
                 hint="resume the job when they are back; with embed_max_unreadable = 1 it goes on without them",
             )
 

@@ -197,6 +197,9 @@ def test_most_of_many_pictures_are_not_thrown_away(
     resume(stores, job.id)
     step(most, job.id, embed_step)
     assert (get_job(stores, job.id).state, get_job(stores, job.id).rejected) == ("done", 18)
+    assert audit(stores, repair=True).refill == [live.id]
+    again = run(stores, checkpoint)
+    assert (again.state, again.rejected) == ("done", 18), "what could not be read before stops nothing"
 
 
 def test_a_vector_of_the_same_content_outlasts_its_picture(

@@ -21,7 +21,7 @@ REVISION = "OPTIONAL MATCH (c:Counter {name: 'revision'}) RETURN coalesce(c.valu
 
 # The first $limit products changed within ($after, $until]: id, revision, title, description, seller, price,
 # updated_at, content_hash, brand (entity key or null), categories and entities (keys), stated (those of the entities
-# that a field names), instances (maps of id, kind, box, uri; one map of nulls where there are none).
+# that a field names), instances (maps of id, kind, box, uri, rejected; one map of nulls where there are none).
 FEED_PRODUCTS = """
 MATCH (p:Product) WHERE p.revision > $after AND p.revision <= $until
 WITH p ORDER BY p.revision LIMIT $limit
@@ -34,7 +34,8 @@ WITH p, brand, categories, collect(DISTINCT e.key) AS entities,
      collect(DISTINCT CASE WHEN r.source = 'field' THEN e.key END) AS stated
 OPTIONAL MATCH (p)<-[:OF]-(i:Instance)
 OPTIONAL MATCH (i)-[:IN]->(m:Image)
-WITH p, brand, categories, entities, stated, collect({id: i.id, kind: i.kind, box: i.box, uri: m.uri}) AS instances
+WITH p, brand, categories, entities, stated,
+     collect({id: i.id, kind: i.kind, box: i.box, uri: m.uri, rejected: i.rejected}) AS instances
 RETURN p.id AS id, p.revision AS revision, p.title AS title, p.description AS description, p.seller AS seller,
        p.price AS price, p.updated_at AS updated_at, p.content_hash AS content_hash,
        brand, categories, entities, stated, instances
