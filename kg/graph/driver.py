@@ -37,9 +37,12 @@ logging.getLogger("neo4j").setLevel(logging.CRITICAL)
 T = TypeVar("T")
 Row = dict[str, Any]
 
+VANISHED = "Neo.ClientError.Statement.EntityNotFound"  # another transaction removed what this one was reading
 NO_DATABASE = "Neo.ClientError.Database.DatabaseNotFound"
 HEAL_S = 30.0  # how long a transaction is retried while the server comes back
-TRIES = 8  # of concurrent MERGEs of one new key the loser tries again; so does a commit whose answer was lost
+TRIES = (
+    8  # of concurrent MERGEs of one new key the loser tries again; so do a commit whose answer was lost, and VANISHED
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Graph:
             ):
                 return list(_rows(session.run(query, params)))
         except (DriverError, Neo4jError) as error:
-            if not error.is_retryable():
+            if not (error.is_retryable() or _met_a_removal(error)):
                 with down(self.at):
                     raise
         return self._managed(lambda tx: tx.run(cypher, **params), "r", cypher)
@@ -196,8 +199,9 @@ class Graph:
                 try:
                     with self._driver.session(database=self.at.database) as session:
                         return session.execute_read(unit) if mode == "r" else session.execute_write(unit)
-                except (ConstraintError, IncompleteCommit):
-                    if not left:
+                except (ClientError, IncompleteCommit) as error:
+                    again = isinstance(error, (ConstraintError, IncompleteCommit)) or _met_a_removal(error)
+                    if not (left and again):
                         raise
                     time.sleep(random.uniform(0.01, 0.1) * (TRIES - left))
         raise AssertionError("unreachable")
@@ -206,6 +210,10 @@ class Graph:
         what = {"r": "graph read", "w": "graph write"}[mode]
         text = {"db.query.text": cypher.strip()} if cypher else {}  # values are parameters, so it gives nothing away
         return span(what, **{"db.system.name": self.engine, **text})
+
+
+def _met_a_removal(error: Exception) -> bool:
+    return isinstance(error, ClientError) and error.code == VANISHED
 
 
 def _rows(result: neo4j.Result) -> Iterator[Row]:

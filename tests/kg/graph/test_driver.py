@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -106,3 +107,34 @@ def test_address_hides_the_password(graph: Graph) -> None:
 def test_a_database_that_does_not_exist_is_named(graph: Graph) -> None:
     with pytest.raises(StoreDown, match=r"nosuch.*graph_database"):
         Graph(replace(graph.at, database="nosuch"))
+
+
+def test_what_is_removed_while_it_is_read_is_read_again(graph: Graph) -> None:
+    """The embedded engine stops at a record that another transaction has just removed."""
+    write = """
+    UNWIND range(1, 20) AS n
+    MERGE (p:Product {id: 'p' + toString(n)}) SET p.revision = n
+    MERGE (i:Instance {id: p.id + '#' + $round}) MERGE (i)-[:OF]->(p)
+    """
+    remove = "MATCH (i:Instance) WHERE NOT i.id ENDS WITH '#' + $round DETACH DELETE i"
+    read = "MATCH (p:Product) WHERE p.revision > 0 MATCH (p)<-[:OF]-(i:Instance) RETURN p.id AS id, i.id AS of, i.kind"
+    over = threading.Event()
+
+    def change() -> None:
+        try:
+            for number in range(60):
+                graph.write(write, round=str(number))
+                graph.write(remove, round=str(number))
+        finally:
+            over.set()
+
+    def look() -> int:
+        reads = 0
+        while not over.is_set():
+            reads += len(graph.read(read)) >= 20
+        return reads
+
+    with ThreadPoolExecutor(3) as threads:
+        looking = [threads.submit(look) for _ in range(2)]
+        threads.submit(change).result()
+        assert all(one.result() > 0 for one in looking)
