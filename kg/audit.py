@@ -8,12 +8,12 @@
 | `no_collection` | a generation's collection is gone | it is made anew, and filled from the first change |
 | `wrong_encoder` | a collection of another dimension; a checkpoint of another fingerprint | none: say which is right |
 | `no_generation` | a collection of no generation, or of a retired one | it is dropped |
-| `left_over` | a generation half-built, and no job for it | it is retired |
+| `left_over` | a generation half-built, and no job that could go on with it | it is retired |
 | `alias` | no alias, or one that points at nothing known | it points at what the graph says is live, if it can |
 | `unsettled` | the graph says that another is live than the alias | the graph follows the alias |
 
 What a generation's cursor has not reached yet is no fault: it is counted as `behind`. Pictures that could not be read
-have no vectors, and are no fault either: they are counted as `unreadable`.
+need no vector, and are no fault either: they are counted as `unreadable`, and a repair lets every generation try again.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Report:
     Attributes:
         checked: products looked at, and vectors, of all generations.
         behind: generation → changes that it has not embedded yet.
-        unreadable: instances without a vector because their picture could not be read.
+        unreadable: instances whose picture some generation could not read when it last tried.
         faults: how many of each kind.
         repaired: how many of these are mended, or will be when the generations in `refill` have followed.
         first: the first of each kind.

@@ -95,7 +95,7 @@ def promote(
         if closed and not force:
             raise GateClosed(
                 f"generation {chosen.id} is not promoted: {closed}",
-                hint="`skugraph evaluate` measures it; `--force --reason TEXT` promotes it all the same",
+                hint="`skugraph generations evaluate` measures it; `--force --reason TEXT` promotes it all the same",
                 generation=chosen.id,
             )
         figures = _figures(chosen)
