@@ -230,7 +230,8 @@ def reembed(
 
     What it will take is estimated first, from a sample, and refused above a budget. Then a job builds a generation in
     the shadow of the live one; what changes meanwhile is written to both. With queries and judgements it is measured
-    against the live one, and with --promote it takes its place if its gates let it pass.
+    against the live one, and with --promote it takes its place if its gates let it pass. The exit status is 1 unless
+    the job that was waited for is done: failed, cancelled and paused ones are not.
 
     Example: `skugraph reembed --encoder models/new --queries queries.jsonl --qrels qrels.txt --promote`
     """

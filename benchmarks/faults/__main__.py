@@ -1,6 +1,6 @@
 """The long run: kill -9 at random under search load, round after round, each time with the other encoder.
 
-    python -m benchmarks.faults [--rounds N] [--kills N] [--seed N] [--size N] [--out FILE]
+    python -m benchmarks.faults [--rounds N] [--kills N] [--seed N] [--size N] [--workers N] [--out FILE]
 
 Everything runs on loopback in a temporary home: API, worker, embedded stores, and Redis where `redis-server` is found.
 A line is printed for each kill. Ends with status 1 where anything was lost, doubled, mixed or failed.
@@ -23,7 +23,7 @@ from kg.settings import load_settings
 
 __all__ = ["KILLED", "killable", "main", "open_soak"]
 
-KILLED = ("worker", "api", "graph", "vectors", "broker")
+KILLED = ("worker", "api", "graph", "vectors", "broker", "supervisor")
 PAUSE_MS = 100  # of a forward pass: so that the kills fall into the embedding
 
 
@@ -41,8 +41,9 @@ def open_soak(rig: Rig, folder: Path, *, products: int, seed: int = 0, **options
 
 
 def killable(rig: Rig) -> list[str]:
-    """Its processes that may be killed; there is no broker without Redis."""
-    return [name for name in KILLED if name != "broker" or "broker" in rig.kept]
+    """Its processes that may be killed; there is no broker without Redis, and no supervisor without embedded stores."""
+    there = {"supervisor": rig.embedded, "broker": "broker" in rig.kept}
+    return [name for name in dict.fromkeys((*KILLED, *rig.kept)) if there.get(name, True)]
 
 
 def main() -> int:
@@ -51,13 +52,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of each round")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, default=4000, help="products; each is two instances")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--heal", type=float, default=0.5, help="share of the kills after which all comes back first")
     parser.add_argument("--out", type=Path, help="JSON report; every reply goes beside it, as lines of JSON")
     options = parser.parse_args()
     began, rounds = time.monotonic(), []
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
-        with Rig(load_settings(**settings(folder))) as rig:
+        with Rig(load_settings(**settings(folder)), workers=options.workers) as rig:
             record = options.out.with_suffix(".replies.jsonl") if options.out else None
             if record is not None:
                 record.parent.mkdir(parents=True, exist_ok=True)

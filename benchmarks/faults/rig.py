@@ -24,7 +24,7 @@ from pathlib import Path
 
 import httpx
 
-from kg.home import Home
+from kg.home import STORES_RUN, Home
 from kg.processes import alive, free_port, spawn, started_at, stop
 from kg.settings import Settings
 from kg.stores import Stores, open_stores, running, stop_stores
@@ -101,12 +101,14 @@ class Rig:
         settings: of a home of its own; `broker_url` is set here where Redis is used.
         servers: further processes to keep, by the name under which they are killed.
         redis: use Redis; None where `redis-server` is found.
+        workers: how many; those beside the one of `skugraph up` are killed as "worker 2", …
         paths: folders of modules that the processes shall find (an encoder of one's own).
     """
 
     settings: Settings
     servers: Mapping[str, Keeper] = field(default_factory=dict)
     redis: bool | None = None
+    workers: int = 1
     paths: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
@@ -138,6 +140,8 @@ class Rig:
         stack.callback(stop_stores, self.home)
         self.stores = stack.enter_context(open_stores(self.settings))
         self._keep(stack, "api", Keeper("api", self._up))
+        for number in range(2, self.workers + 1):
+            self._keep(stack, f"worker {number}", Keeper(f"worker {number}", self._work))
         self.await_whole()
 
     def _keep(self, stack: ExitStack, name: str, keeper: Keeper) -> None:
@@ -146,18 +150,35 @@ class Rig:
         keeper.begin()
 
     def _up(self) -> subprocess.Popen[bytes]:
+        return self._ours("up.log", "api.cli", "up", "--host", "127.0.0.1", "--port", str(self.port))
+
+    def _work(self) -> subprocess.Popen[bytes]:
+        return self._ours("worker.log", "workers.process")
+
+    def _ours(self, log: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         known = environment(self.settings)
         known["PYTHONPATH"] = os.pathsep.join([known["PYTHONPATH"], *map(str, self.paths)])
-        command = [sys.executable, "-m", "api.cli", "up", "--host", "127.0.0.1", "--port", str(self.port)]
-        return spawn(command, cwd=self.home.root, log=self.home.log / "up.log", env=known)
+        command = [sys.executable, "-m", module, *arguments]
+        return spawn(command, cwd=self.home.root, log=self.home.log / log, env=known)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether it has stores that a supervisor owns."""
+        return self.settings.graph_uri is None or self.settings.vectors_uri is None
 
     def pids(self) -> dict[str, int]:
         """Process that can be killed now, by name."""
         found = {name: keeper.process.pid for name, keeper in self.kept.items() if _runs(keeper)}
         services = running(self.home) or {}
         found |= {name: at["pid"] for name, at in services.items() if alive(at["pid"], at["started"])}
-        if workers := list(self._workers()):
-            found["worker"] = workers[-1]
+        if (supervisor := self.home.read_run(STORES_RUN)) is not None:
+            found["supervisor"] = supervisor["pid"]
+        workers = set(self._workers())  # those that are ready
+        beside = {name: pid for name, pid in found.items() if name.startswith("worker ")}
+        for name in [name for name, pid in beside.items() if pid not in workers]:
+            del found[name]
+        if own := workers - set(beside.values()):
+            found["worker"] = max(own)
         return found
 
     def _workers(self) -> Iterator[int]:
@@ -201,6 +222,8 @@ class Rig:
             names.add("graph")
         if self.settings.vectors_uri is None:
             names.add("vectors")
+        if self.embedded:
+            names.add("supervisor")
         return names <= set(self.pids()) and self.answers()
 
     def await_whole(self, timeout_s: float = READY_S) -> float:

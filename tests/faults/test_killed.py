@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from benchmarks.faults.__main__ import KILLED, open_soak, settings
+from benchmarks.faults.__main__ import killable, open_soak, settings
 from benchmarks.faults.rig import Keeper, Rig
-from benchmarks.faults.soak import Soak
+from benchmarks.faults.soak import Report, Soak
 from kg.migrate import migrate
 from kg.settings import load_settings
 from kg.stores import open_stores
 from tests.conftest import ENGINES
 from tests.neo4j_server import Neo4jServer
 
-PRODUCTS, KILLS = 160, 5
+PRODUCTS, KILLS = 160, 6
 START_S = 300.0  # of one Neo4j on a busy machine
 
 
@@ -52,12 +52,30 @@ def soak(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Soak]:
 
 @pytest.mark.slow
 def test_killed_at_random_nothing_is_lost_doubled_or_mixed(soak: Soak) -> None:
-    names = [name for name in KILLED if name != "broker" or "broker" in soak.rig.kept]
+    names = killable(soak.rig)
     soak.prepare()
     report = soak.run(KILLS, names, heal=0.4, pause_s=(0.5, 3))
     assert len(report.kills) == KILLS
     assert {kill.name for kill in report.kills} == set(names)
+    whole(report)
+
+
+def whole(report: Report) -> None:
     assert report.searches.searches > 0
     assert {name: one.rows for name, one in report.differences.items()} == dict.fromkeys(report.differences, PRODUCTS)
     assert len(report.differences) == 4, "two generations of two kinds"
     assert report.clean, report.json()
+
+
+@pytest.mark.slow
+def test_two_workers_of_which_either_may_be_killed_lose_nothing(tmp_path: Path) -> None:
+    """The new generation is filled by one while the live one follows changes in the other; who dies is replaced."""
+    values = settings(tmp_path, graph_heap="512m", embed_chunk=16)
+    with Rig(load_settings(**values), workers=2) as rig:
+        soak = open_soak(rig, tmp_path, products=PRODUCTS, questions=12, every_s=1.0)
+        soak.prepare()
+        names = ["worker", "worker 2"]
+        assert set(names) <= set(killable(rig))
+        report = soak.run(2, names, heal=0.5, pause_s=(0.5, 3))
+        assert {kill.name for kill in report.kills} == set(names)
+        whole(report)
