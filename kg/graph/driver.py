@@ -29,7 +29,7 @@ from kg.errors import StoreDown
 from kg.graph.cypher.core import PING
 from kg.tracing import span
 
-__all__ = ["Graph", "GraphAddress", "Tx", "connect", "down"]
+__all__ = ["Graph", "GraphAddress", "Tx", "again", "connect", "down"]
 
 # Every failure is raised; the driver would also print each attempt of a retry.
 logging.getLogger("neo4j").setLevel(logging.CRITICAL)
@@ -168,7 +168,8 @@ class Graph:
         return sent
 
     def stream(self, cypher: str, /, **params: Any) -> Iterator[Row]:
-        """Rows one by one in flat memory; not retried once the first row is out, and without a time limit."""
+        """Rows one by one in flat memory; not retried once the first row is out (see `again`), and without a time
+        limit."""
         with (
             down(self.at),
             self._driver.session(
@@ -210,6 +211,18 @@ class Graph:
         what = {"r": "graph read", "w": "graph write"}[mode]
         text = {"db.query.text": cypher.strip()} if cypher else {}  # values are parameters, so it gives nothing away
         return span(what, **{"db.system.name": self.engine, **text})
+
+
+def again(work: Callable[[], T]) -> T:
+    """What `work` makes of a stream, begun anew where that met what another transaction has just removed."""
+    for left in reversed(range(TRIES)):
+        try:
+            return work()
+        except ClientError as error:
+            if not (left and _met_a_removal(error)):
+                raise
+            time.sleep(random.uniform(0.01, 0.1))
+    raise AssertionError("unreachable")
 
 
 def _met_a_removal(error: Exception) -> bool:

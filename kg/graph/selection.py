@@ -12,7 +12,7 @@ from typing import Any
 
 from kg.conditions import EVERYTHING, NOTHING, All, Condition, Leaf, Reach, folded
 from kg.graph.cypher import filters as cypher
-from kg.graph.driver import Graph
+from kg.graph.driver import Graph, again
 
 __all__ = ["Reach", "Selection", "count", "facet", "ids", "linked", "members", "page", "stream_ids", "words"]
 
@@ -75,7 +75,7 @@ def ids(graph: Graph, selection: Selection) -> list[str]:
     """Ids of all admitted products, sorted."""
     if (known := _known(selection)) is not None:
         return known
-    return sorted(stream_ids(graph, selection))
+    return again(lambda: sorted(stream_ids(graph, selection)))
 
 
 def stream_ids(graph: Graph, selection: Selection) -> Iterator[str]:

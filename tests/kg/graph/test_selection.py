@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -88,3 +91,30 @@ def test_values_are_parameters_numbered_by_leaf() -> None:
     )
     assert parameters == {"sellers_0": ["$max_price"], "max_price_1": 5.0, "sellers_2": ["$max_price"]}
     assert where(All()) == ("", {})
+
+
+def test_products_that_are_removed_meanwhile_are_no_failure(graph: Graph) -> None:
+    """The embedded engine stops at a record that another transaction has just removed: all ids are asked for anew."""
+    write = "UNWIND range(1, 30) AS n MERGE (p:Product {id: $round + '-' + toString(n)}) SET p.price = 5.0"
+    remove = "MATCH (p:Product) WHERE NOT p.id STARTS WITH $round + '-' DETACH DELETE p"
+    selection, over = Selection(asked={"min_price": 1.0}), threading.Event()
+    graph.write(write, round="0")
+
+    def change() -> None:
+        try:
+            for number in range(60):
+                graph.write(write, round=str(number))
+                graph.write(remove, round=str(number))
+        finally:
+            over.set()
+
+    def look() -> int:
+        least = 30
+        while not over.is_set():
+            least = min(least, len(ids(graph, selection)))
+        return least
+
+    with ThreadPoolExecutor(4) as threads:
+        looking = [threads.submit(look) for _ in range(3)]
+        threads.submit(change).result()
+        assert [one.result() > 0 for one in looking] == [True] * 3
