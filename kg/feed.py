@@ -66,7 +66,8 @@ def changes(graph: Graph, after: int, limit: int) -> list[Change]:
         # Without an upper end near by, an engine may sort everything that is left before it takes the first few.
         until = min(after + span, last)
         window = {"after": after, "until": until, "limit": limit}
-        found = [_product(row) for row in graph.read(FEED_PRODUCTS, **window)]
+        # Without an id, on Neo4j: another transaction has removed it since it was found, as a later change says.
+        found = [_product(row) for row in graph.read(FEED_PRODUCTS, **window) if row["id"] is not None]
         found += [Change(row["id"], row["revision"], removed=True) for row in graph.read(FEED_REMOVED, **window)]
         if len(found) >= limit or until == last:
             return sorted(found, key=attrgetter("revision"))[:limit]

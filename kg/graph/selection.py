@@ -82,14 +82,13 @@ def stream_ids(graph: Graph, selection: Selection) -> Iterator[str]:
     """Ids of all admitted products, in no order, in flat memory."""
     if not selection.nothing:
         text, parameters = _statement(selection, cypher.END_IDS)
-        for row in graph.stream(text, **parameters):
-            yield row["id"]
+        yield from _those_there(graph.stream(text, **parameters))
 
 
 def page(graph: Graph, selection: Selection, limit: int) -> list[str]:
     """The first `limit` admitted products by id."""
     rows = [] if selection.nothing else _read(graph, selection, cypher.END_PAGE, limit=limit)
-    return [row["id"] for row in rows]
+    return list(_those_there(rows))
 
 
 def members(graph: Graph, selection: Selection, candidates: Iterable[str]) -> set[str]:
@@ -98,7 +97,7 @@ def members(graph: Graph, selection: Selection, candidates: Iterable[str]) -> se
     if selection.nothing or not start:
         return set()
     rows = _read(graph, selection, cypher.END_IDS, start=(cypher.START_IDS, start))
-    return {row["id"] for row in rows}
+    return set(_those_there(rows))
 
 
 def words(graph: Graph, selection: Selection, query: str, limit: int) -> list[tuple[str, float]]:
@@ -107,7 +106,7 @@ def words(graph: Graph, selection: Selection, query: str, limit: int) -> list[tu
         return []
     start = (cypher.START_WORDS, ())
     rows = _read(graph, selection, cypher.END_WORDS, start=start, words=query, limit=limit)
-    return [(row["id"], float(row["score"])) for row in rows]
+    return [(row["id"], float(row["score"])) for row in rows if row["id"] is not None]
 
 
 def linked(
@@ -132,6 +131,11 @@ def facet(graph: Graph, selection: Selection, end: str) -> list[dict[str, Any]]:
     """Rows (key, text, n) of END_BRANDS or END_CATEGORIES, the most frequent first."""
     rows = [] if selection.nothing else _read(graph, selection, end)
     return sorted(rows, key=lambda row: (-row["n"], row["key"]))
+
+
+def _those_there(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Their ids. Neo4j gives null for a product that another transaction removed after it was found."""
+    return (row["id"] for row in rows if row["id"] is not None)
 
 
 def _known(selection: Selection) -> list[str] | None:
