@@ -41,10 +41,16 @@ Box = Annotated[tuple[float, float, float, float], AfterValidator(_ordered)]  # 
 EntityType = Literal["brand", "category"] | str  # any other type is an attribute: "colour", "material", "phrase", …
 
 
-@lru_cache(maxsize=8192)  # a brand is asked for in every row, several times
 def normalise(text: str) -> str:
     """NFKC, case-folded, inner white space collapsed: what makes two spellings one entity."""
+    return _known(text) if len(text) <= 200 else _normalised(text)
+
+
+def _normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+_known = lru_cache(maxsize=8192)(_normalised)  # names are asked for in every row, several times; captions once
 
 
 def entity_key(kind: str, text: str) -> str:
