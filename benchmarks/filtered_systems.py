@@ -121,7 +121,9 @@ class Catalogue:
 def loaded(stack: ExitStack, home: Home, scale: Scale) -> Stores:
     """Embedded stores that hold the catalogue, with the copy beside them, until the stack is left."""
     stack.callback(stop_stores, home)
-    stores = stack.enter_context(open_stores(load_settings(home=home.root, resident_mb=1e6, ids_max=scale.listings)))
+    # No limit of the settings is to be what is measured.
+    settings = load_settings(home=home.root, resident_mb=1e6, ids_max=scale.listings, cypher_timeout_s=60)
+    stores = stack.enter_context(open_stores(settings))
     begun = time.monotonic()
     load(stores, scale, lambda what, done, total: print(f"\r{what} {done}/{total}", end="", flush=True))
     stores.resident.build()
