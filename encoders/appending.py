@@ -40,12 +40,13 @@ def said_after(texts: Sequence[str], given: Sequence[Entities], text: TextBackbo
 
 
 def _cut(title: str, entities: Entities, text: TextBackbone, room: int) -> str:
-    ends = text.ends([title])[0]
     facts: list[tuple[str, str]] = []
     for one in entities:
-        if _length(text, "", [*facts, one]) <= max(room // 2, room - len(ends)):
-            facts.append(one)
+        more = [*facts, one]
+        if _length(text, "", more) <= room // 2 or _length(text, title, more) <= room:  # a short title leaves them more
+            facts = more
     # Tokens of a title alone and before its facts may differ in number: one less until both fit.
+    ends = text.ends([title])[0]
     for left in range(min(len(ends), room), 0, -1):
         if _length(text, short := title[: ends[left - 1]].rstrip(), facts) <= room:
             return with_entities(short, facts)

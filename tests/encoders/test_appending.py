@@ -52,6 +52,17 @@ def test_facts_have_half_of_the_places_and_what_fits_is_whole(text: TextBackbone
     assert read(text, nothing)
 
 
+@pytest.mark.parametrize("title", ["shoes", "red shoes", "red running shoes"])
+def test_a_short_title_is_there_whatever_is_said_after_it(text: TextBackbone, title: str) -> None:
+    for many in range(8, 31, 3):
+        for word in ("Blue", "Navy Blue", "Dry-clean", "Cottonette"):
+            facts = [("colour", f"{word} {n}" if n % 3 else word) for n in range(many)]
+            [found] = said_after([title], [facts], text)
+            assert found.startswith(f"{title}. {word}"), (many, word)
+            assert read(text, found).startswith(f"{title}. ")
+            assert read(text, found).endswith(found[-4:].lower())  # nothing is cut off
+
+
 def test_where_tokens_end(text: TextBackbone) -> None:
     assert text.ends(["Navy  blue!", ""]) == [[4, 10, 11], []]
     assert len(text.ends([LONG])[0]) > text.places  # nothing is cut
