@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from encoders.protocol import Encoder, SmallPictures
 from kg.catalogue.pictures import Pictures
@@ -21,13 +21,12 @@ from kg.errors import BadPicture, JobError, PictureAway, TooLarge
 from kg.feed import Change
 from kg.regions import split_region
 from kg.tracing import adopt, here
-from kg.vectors.client import VectorStore
 from kg.vectors.schema import VECTOR, fit
 from workers.metrics import VECTORS
 from workers.rows import Item, RegionRule, Row, rows_of
 from workers.stages import Stages
 
-__all__ = ["Chunk", "Commit", "Reject", "embed_chunks"]
+__all__ = ["Chunk", "Commit", "Reject", "Rows", "embed_chunks"]
 
 DECODERS = min(8, os.cpu_count() or 2)
 ENOUGH = (
@@ -36,6 +35,7 @@ ENOUGH = (
 WRITES = 4  # writes that may wait while the next batch is encoded
 KEPT = 2000  # rows named in one deletion of what is old
 TELLING = 20  # pictures of a chunk from which on a share says something
+AWAY = 5  # of fewer that are all out of reach, each may be so for ever: no reason to keep the whole chunk back
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -68,13 +68,23 @@ class Reject:
         return asdict(self)
 
 
+class Rows(Protocol):
+    """What embedding needs of a vector store, as `kg.vectors.client.VectorStore` has it."""
+
+    def upsert(self, collection: str, rows: Sequence[Row]) -> int: ...
+
+    def delete_products(self, collection: str, ids: Iterable[str], *, keep: Iterable[str] = ()) -> int: ...
+
+    def rows(self, collection: str, product_ids: Iterable[str], fields: Sequence[str]) -> list[dict[str, Any]]: ...
+
+
 Commit = Callable[[Chunk, Sequence[Reject]], bool]
 
 
 def embed_chunks(
     chunks: Iterable[Chunk],
     encoder: Encoder,
-    vectors: VectorStore,
+    vectors: Rows,
     collections: Mapping[str, str],
     pictures: Pictures,
     *,
@@ -99,8 +109,9 @@ def embed_chunks(
         commit: called in order, from another thread, with each chunk whose vectors are all written and with what of it
             could not be read; False ends the work: later chunks are not committed.
         regions: the rows that pictures without a box have besides; None for none.
-        most_unreadable: largest share of a chunk's pictures that may be unreadable, 0 … 1; below 1 they may not all be
-            out of reach either. Those that could not be read the last time do not count.
+        most_unreadable: largest share of a chunk's pictures, where they are 20 at least, that may be unreadable, 0 … 1;
+            below 1, five or more may not all be out of reach either. Those that could not be read the last time do not
+            count.
         stages: notes how long each stage takes.
 
     Returns:
@@ -166,7 +177,7 @@ class _Writing:
 
     def __init__(
         self,
-        vectors: VectorStore,
+        vectors: Rows,
         collections: Mapping[str, str],
         writer: ThreadPoolExecutor,
         stages: Stages,
@@ -226,7 +237,7 @@ class _Writing:
         if not bad or self.most_unreadable >= 1:
             return
         total = len(self.read | {reject.instance for reject in bad})
-        away = not self.read and all(reject.away for reject in bad)
+        away = total >= AWAY and not self.read and all(reject.away for reject in bad)
         if away or (total >= TELLING and len(bad) > self.most_unreadable * total):
             raise JobError(
                 f"{len(bad)} of {total} pictures of one chunk cannot be read (embed_max_unreadable = "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,7 +18,6 @@ from kg.errors import TooLarge
 from kg.feed import Change, changes, stale
 from kg.stores import Stores
 from kg.vectors import generations
-from kg.vectors.client import VectorStore
 from kg.vectors.schema import VECTOR, complete
 from kg.vectors.states import State
 from workers.device import encoder_at
@@ -71,7 +70,7 @@ def estimate(stores: Stores, encoder_path: str | Path) -> Estimate:
     products = stale(stores.graph, cursor)
     sample = _sample(stores, encoder, rule, cursor)
     rate, measured = _job_rate(stores, name) or (sample.rate, f"a sample of {sample.products} products")
-    vectors = round(products * sample.rows / sample.products) if sample.products else 0
+    vectors = round(products * sample.vectors / sample.products) if sample.products else 0
     index = 0 if stores.vectors.engine == "milvus_lite" else EDGE_BYTES * EDGES
     return Estimate(
         generation=name,
@@ -82,7 +81,7 @@ def estimate(stores: Stores, encoder_path: str | Path) -> Estimate:
         products=products,
         vectors=vectors,
         seconds=products / rate if rate else 0.0,
-        bytes=round(vectors * (sample.bytes / sample.rows + index)) if sample.rows else 0,
+        bytes=round(vectors * (sample.bytes / sample.vectors + index)) if sample.vectors else 0,
         rate=rate,
         measured=measured,
     )
@@ -116,10 +115,10 @@ def check_budget(
 
 @dataclass
 class _Sample:
-    """Takes the place of the vector store: rows are counted and forgotten."""
+    """Takes the place of the vector store (`workers.embedding.Rows`): rows are counted and forgotten."""
 
     products: int = 0
-    rows: int = 0
+    vectors: int = 0
     bytes: int = 0
     seconds: float = 0.0
 
@@ -128,12 +127,15 @@ class _Sample:
         return self.products / self.seconds if self.seconds else 0.0
 
     def upsert(self, collection: str, rows: Sequence[dict[str, Any]]) -> int:
-        self.rows += len(rows)
+        self.vectors += len(rows)
         self.bytes += sum(map(_bytes, rows))
         return len(rows)
 
-    def delete_products(self, *_: object, **__: object) -> int:
+    def delete_products(self, collection: str, ids: Iterable[str], *, keep: Iterable[str] = ()) -> int:
         return 0
+
+    def rows(self, collection: str, product_ids: Iterable[str], fields: Sequence[str]) -> list[dict[str, Any]]:
+        return []
 
 
 def _sample(stores: Stores, encoder: Encoder, rule: RegionRule | None, cursor: int) -> _Sample:
@@ -154,7 +156,7 @@ def _embed(stores: Stores, encoder: Encoder, rule: RegionRule | None, products: 
         embed_chunks(
             [Chunk(0, products)],
             encoder,
-            cast("VectorStore", sink),
+            sink,
             {kind: kind for kind in stores.settings.embed_kinds},
             pictures,
             batch=stores.settings.encode_batch,

@@ -145,23 +145,41 @@ def test_a_job_that_another_worker_has_taken_up_is_left_to_it(stores: Stores, li
 def test_pictures_that_are_all_away_stop_the_job_and_nothing_is_lost(
     stores: Stores, live: Generation, checkpoint: Path, tmp_path: Path
 ) -> None:
-    for n in range(4):
+    for n in range(5):
         (tmp_path / f"{n}.png").unlink()
         (tmp_path / f"{n}.png").symlink_to(NO_READ)
         put(stores.graph, f"p{n}", title="Changed", pictures=[tmp_path / f"{n}.png"])
     job = submit_embed(stores, checkpoint)
-    with pytest.raises(JobError, match=r"4 of 4 pictures of one chunk cannot be read .*Input/output error"):
+    with pytest.raises(JobError, match=r"5 of 5 pictures of one chunk cannot be read .*Input/output error"):
         step(stores, job.id, embed_step)
     failed = get_job(stores, job.id)
     assert (failed.state, failed.done) == ("failed", 0)
     assert pictures(stores, live) == {f"p{n}#img0" for n in range(6)}
-    for n in range(4):
+    for n in range(5):
         (tmp_path / f"{n}.png").unlink()
         draw(tmp_path / f"{n}.png", n)
     resume(stores, job.id)
     step(stores, job.id, embed_step)
     assert (get_job(stores, job.id).state, get_job(stores, job.id).rejected) == ("done", 0)
     assert audit(stores).faults.total() == 0
+
+
+@away
+def test_a_few_that_are_away_for_ever_keep_back_nothing_else(
+    stores: Stores, live: Generation, checkpoint: Path, tmp_path: Path
+) -> None:
+    for n in range(4):
+        (tmp_path / f"{n}.png").unlink()
+        (tmp_path / f"{n}.png").symlink_to(NO_READ)
+        put(stores.graph, f"p{n}", title="Changed", pictures=[tmp_path / f"{n}.png"])
+    remove(stores.graph, "p5")
+    job = run(stores, checkpoint)
+    assert (job.state, job.done, job.rejected) == ("done", 5, 4)
+    found = texts(stores, live)
+    assert sorted(found) == [f"p{n}#txt" for n in range(5)]
+    np.testing.assert_allclose(found["p0#txt"], TinyEncoder().encode_texts(["Changed"])[0], atol=1e-6)
+    report = audit(stores, repair=True)
+    assert (report.faults.total(), report.unreadable, report.refill) == (0, 4, [live.id]), "they are tried again"
 
 
 @away

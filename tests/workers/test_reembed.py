@@ -170,6 +170,12 @@ def test_estimated_first_and_refused_over_a_budget(stores: Stores, new: Path) ->
     assert (again.state, again.products, again.vectors) == ("live", 1, 1), "p0 has lost its picture"
 
 
+def test_a_picture_that_cannot_be_read_is_in_no_estimate(stores: Stores, new: Path, tmp_path: Path) -> None:
+    (tmp_path / "3.png").write_bytes(b"torn")
+    found = estimate(stores, new)
+    assert (found.products, found.vectors) == (8, 15)
+
+
 def test_a_better_or_equal_encoder_is_promoted_and_all_is_kept(stores: Stores, new: Path, tmp_path: Path) -> None:
     old = generations.live_id(stores)
     job = submit_reembed(stores, new, judged=judged(tmp_path, metric="MRR", loss=0.2), promote=True, by="ann@desk")
