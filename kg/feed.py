@@ -60,18 +60,39 @@ def revision(graph: Graph) -> int:
 
 
 def changes(graph: Graph, after: int, limit: int) -> list[Change]:
-    """The first `limit` changes with a revision above `after`, in order; empty when there are none."""
+    """The first changes with a revision above `after`, in order, at most `limit`; empty when there are none."""
     last, span = revision(graph), WINDOW * limit
     while True:
         # Without an upper end near by, an engine may sort everything that is left before it takes the first few.
         until = min(after + span, last)
-        window = {"after": after, "until": until, "limit": limit}
-        # Without an id, on Neo4j: another transaction has removed it since it was found, as a later change says.
-        found = [_product(row) for row in graph.read(FEED_PRODUCTS, **window) if row["id"] is not None]
-        found += [Change(row["id"], row["revision"], removed=True) for row in graph.read(FEED_REMOVED, **window)]
-        if len(found) >= limit or until == last:
-            return sorted(found, key=attrgetter("revision"))[:limit]
+        found, known = _within(graph, after, until, limit)
+        if known < until and not found:
+            continue  # all that was read has changed again since, and is beyond `last` by now: what comes next?
+        if known < until or until == last or len(found) >= limit:
+            return found[:limit]
         span *= WINDOW
+
+
+def _within(graph: Graph, after: int, until: int, limit: int) -> tuple[list[Change], int]:
+    """Changes within (after, until] in order, and the revision up to which these are all; less than `until` where there
+    are more than `limit`."""
+    window = {"after": after, "until": until, "limit": limit}
+    products, products_to = _settled(graph.read(FEED_PRODUCTS, **window), after, until, limit)
+    removed, removed_to = _settled(graph.read(FEED_REMOVED, **window), after, until, limit)
+    known = min(products_to, removed_to)
+    found = [_product(row) for row in products if row["revision"] <= known]
+    found += [Change(row["id"], row["revision"], removed=True) for row in removed if row["revision"] <= known]
+    return sorted(found, key=attrgetter("revision")), known
+
+
+def _settled(rows: list[dict[str, Any]], after: int, until: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+    """Rows that are of the window, and the revision up to which these are all. On Neo4j another transaction may remove
+    or change what was found before it is named: it then has no id, or a number beyond the window, under which it comes
+    again. But it has taken one of the `limit` places."""
+    sure = [row for row in rows if row["id"] is not None and row["revision"] <= until]
+    if len(rows) < limit:
+        return sure, until
+    return sure, max((row["revision"] for row in sure), default=after)
 
 
 def changed(graph: Graph, after: int, limit: int) -> dict[str, int]:

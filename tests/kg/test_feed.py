@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from kg.feed import Change, Instance, changes, revision, stale, touch
+from kg.graph.cypher.feed import FEED_PRODUCTS
 from kg.graph.driver import Graph
 from tests.shop import draw, put, remove
 
@@ -110,3 +114,38 @@ def test_what_is_touched_comes_again_also_as_removed(graph: Graph) -> None:
         ("p1", 7, False),
         ("p0", 8, False),
     ]
+
+
+@pytest.mark.parametrize("again", ["changed", "removed"])
+@pytest.mark.parametrize("names", [["p2"], ["p1", "p2"]])
+def test_what_changes_between_being_found_and_being_named_hides_nothing(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch, again: str, names: list[str]
+) -> None:
+    """As Neo4j answers then: the row is there, and of it only what is so by now."""
+    for n in range(1, 5):
+        put(graph, f"p{n}")
+    remove(graph, "p5")
+    read, told = graph.read, []
+
+    def torn(cypher: str, /, **params: Any) -> list[dict[str, Any]]:
+        rows = read(cypher, **params)
+        if cypher != FEED_PRODUCTS or told:
+            return rows
+        told.extend(names)
+        for row in rows:
+            if row["id"] in names and again == "removed":
+                remove(graph, row["id"])
+                row.update(id=None, revision=None)
+            elif row["id"] in names:
+                put(graph, row["id"], title="new")
+                row["revision"] = revision(graph)
+        return rows
+
+    monkeypatch.setattr(graph, "read", torn)
+    seen, cursor = [], 0
+    while chunk := changes(graph, cursor, 2):
+        seen += [(change.id, change.removed) for change in chunk]
+        cursor = chunk[-1].revision
+        assert stale(graph, cursor) == 5 - len(seen)
+    rest = [f"p{n}" for n in range(1, 5) if f"p{n}" not in names]
+    assert seen == [*((name, False) for name in rest), ("p5", True), *((name, again == "removed") for name in names)]
