@@ -40,9 +40,9 @@ Row = dict[str, Any]
 VANISHED = "Neo.ClientError.Statement.EntityNotFound"  # another transaction removed what this one was reading
 NO_DATABASE = "Neo.ClientError.Database.DatabaseNotFound"
 HEAL_S = 30.0  # how long a transaction is retried while the server comes back
-TRIES = (
-    8  # of concurrent MERGEs of one new key the loser tries again; so do a commit whose answer was lost, and VANISHED
-)
+UNREADY = "not expected in state: AUTHENTICATION"  # an embedded server that has just been started, now and then
+# Of concurrent MERGEs of one new key the loser tries again; so do a commit whose answer was lost, and what passes.
+TRIES = 8
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Graph:
             ):
                 return list(_rows(session.run(query, params)))
         except (DriverError, Neo4jError) as error:
-            if not (error.is_retryable() or _met_a_removal(error)):
+            if not (error.is_retryable() or _passing(error)):
                 with down(self.at):
                     raise
         return self._managed(lambda tx: tx.run(cypher, **params), "r", cypher)
@@ -201,8 +201,8 @@ class Graph:
                     with self._driver.session(database=self.at.database) as session:
                         return session.execute_read(unit) if mode == "r" else session.execute_write(unit)
                 except (ClientError, IncompleteCommit) as error:
-                    again = isinstance(error, (ConstraintError, IncompleteCommit)) or _met_a_removal(error)
-                    if not (left and again):
+                    passes = isinstance(error, (ConstraintError, IncompleteCommit)) or _passing(error)
+                    if not (left and passes):
                         raise
                     time.sleep(random.uniform(0.01, 0.1) * (TRIES - left))
         raise AssertionError("unreachable")
@@ -214,19 +214,20 @@ class Graph:
 
 
 def again(work: Callable[[], T]) -> T:
-    """What `work` makes of a stream, begun anew where that met what another transaction has just removed."""
+    """What `work` makes of a stream, begun anew where that failed of what passes."""
     for left in reversed(range(TRIES)):
         try:
             return work()
         except ClientError as error:
-            if not (left and _met_a_removal(error)):
+            if not (left and _passing(error)):
                 raise
             time.sleep(random.uniform(0.01, 0.1))
     raise AssertionError("unreachable")
 
 
-def _met_a_removal(error: Exception) -> bool:
-    return isinstance(error, ClientError) and error.code == VANISHED
+def _passing(error: Exception) -> bool:
+    """Whether the same may well succeed in a moment, though the driver takes it for a mistake of ours."""
+    return isinstance(error, ClientError) and (error.code == VANISHED or UNREADY in (error.message or ""))
 
 
 def _rows(result: neo4j.Result) -> Iterator[Row]:
