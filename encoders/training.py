@@ -11,7 +11,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +31,7 @@ from encoders.config import load_config
 from encoders.data import TrainItem, appended
 from encoders.device import choose_accelerator, choose_device, choose_precision
 from encoders.dual import DETECTOR
+from encoders.entities import mask_token
 from encoders.evaluation.protocols import cross_modal
 from encoders.features import FeatureCache
 from encoders.kept import principal
@@ -172,19 +174,16 @@ def train(
         used = [appended(item) for item in used]
     out.mkdir(parents=True, exist_ok=True)
     captions = [item.text for item in used if item.part == "train"]
-    tokenizer = None
-    if chosen["text"]["backbone"] == VOCABULARY:
-        tokenizer = str(out / checkpoint.TOKENIZER)
-        if accelerator.is_main_process:
-            learn_vocabulary(captions, Path(tokenizer))
-        accelerator.wait_for_everyone()
-    text = text_backbone(
-        chosen["text"]["backbone"],
-        places=chosen["text"]["places"],
-        device=torch_device,
-        tokenizer=tokenizer,
-        depth=chosen["text"]["depth"],
-    )
+    with _vocabulary(chosen["text"]["backbone"], captions, out, accelerator) as tokenizer:
+        text = text_backbone(
+            chosen["text"]["backbone"],
+            places=chosen["text"]["places"],
+            device=torch_device,
+            tokenizer=tokenizer,
+            depth=chosen["text"]["depth"],
+        )
+    if "learner" in chosen:
+        mask_token(text, chosen["learner"]["mask"])  # else refused only when the table is made
     unknown = warn_unknown(text, captions)
     if chosen["text"].get("appended"):
         used = fitted(used, text)
@@ -266,6 +265,25 @@ def train(
         (out / STATE).unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     return report
+
+
+@contextmanager
+def _vocabulary(backbone: str, captions: Sequence[str], out: Path, accelerator: Accelerator) -> Iterator[str | None]:
+    """The folder of a vocabulary of these captions, where that is the backbone. Not that of the checkpoint, which may
+    hold an older one: until the new one is written, that is whole."""
+    if backbone != VOCABULARY:
+        yield None
+        return
+    folder = out / "vocabulary-of-this-run"
+    if accelerator.is_main_process:
+        learn_vocabulary(captions, folder)
+    accelerator.wait_for_everyone()
+    try:
+        yield str(folder)
+        accelerator.wait_for_everyone()
+    finally:
+        if accelerator.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _signature(config: dict[str, Any], seed: int, digest: str) -> str:

@@ -425,6 +425,14 @@ def test_a_mask_word_that_the_tokenizer_has_not(checkpoint: Path) -> None:
     assert open_lexicon(checkpoint, settings, text_backbone("minilm")).token == "[MASK]"
 
 
+def test_a_mask_word_is_asked_for_before_a_picture_is_opened(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = SimpleNamespace(tokenizer=SimpleNamespace(mask_token=None))
+    monkeypatch.setattr("encoders.training.text_backbone", lambda *_, **__: text)
+    monkeypatch.setattr("encoders.training.prepare_detector", lambda *_, **__: pytest.fail("there is work before it"))
+    with pytest.raises(BadInput, match=r"learner\.mask 'token': the text backbone's tokenizer has no mask token"):
+        run(work, work, "no_mask", learner__mask="token")
+
+
 def test_other_entities_are_another_training(work: Path, features: Path) -> None:
     """Two items exchange colours that their texts do not say: the lexicon is what it was."""
     items = [replace(item, text=item.text.split()[2]) for item in stock()]

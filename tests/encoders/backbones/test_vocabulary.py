@@ -24,7 +24,7 @@ from encoders.backbones.vocabulary import (
 )
 from encoders.config import load_config
 from encoders.data import TrainItem
-from encoders.training import train
+from encoders.training import Progress, TrainReport, train
 from kg.errors import BadInput
 
 BRANDS, KINDS, PROMISES = (
@@ -114,12 +114,16 @@ def test_no_words(tmp_path: Path) -> None:
         Vocabulary(tmp_path / "none")
 
 
+def in_chinese(items: list[TrainItem]) -> list[TrainItem]:
+    words = {"a": "", "red": "红色", "green": "绿色", "blue": "蓝色", "orange": "橙色", "purple": "紫色",
+             "black": "黑色", "circle": "圆形", "square": "方形", "cross": "十字"}  # fmt: skip
+    return [replace(item, text="".join(words[word] for word in item.text.split()), split="train") for item in items]
+
+
 def test_an_encoder_learns_to_read_its_own_captions(
     items: list[TrainItem], features: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    words = {"a": "", "red": "红色", "green": "绿色", "blue": "蓝色", "orange": "橙色", "purple": "紫色",
-             "black": "黑色", "circle": "圆形", "square": "方形", "cross": "十字"}  # fmt: skip
-    chinese = [replace(item, text="".join(words[word] for word in item.text.split()), split="train") for item in items]
+    chinese = in_chinese(items)
     config = load_config("clip_style_tiny")
     reports = {}
     for backbone, epochs in (("minilm", 1), ("vocabulary", 40)):
@@ -140,3 +144,27 @@ def test_an_encoder_learns_to_read_its_own_captions(
     assert (scores.argmax(axis=1) == np.arange(18)).mean() > 0.5
     with pytest.raises(BadInput, match="a training learns it first"):
         text_backbone("vocabulary")
+
+
+def test_a_training_that_is_cut_short_leaves_the_older_encoder_its_words(
+    items: list[TrainItem], features: Path, tmp_path: Path
+) -> None:
+    config = load_config("clip_style_tiny", epochs=1)
+    config["text"]["backbone"] = "vocabulary"
+    (tmp_path / "my.json").write_text(json.dumps(config))
+
+    def run(some: list[TrainItem], on_progress: Progress = lambda stage, done, total, figures: None) -> TrainReport:
+        return train("clip_style", some, tmp_path / "out", config=tmp_path / "my.json", device="cpu", cache=features,
+                     on_progress=on_progress)  # fmt: skip
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    chinese = in_chinese(items)
+    first = run(chinese)
+    files = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    with pytest.raises(KeyboardInterrupt):
+        run([replace(item, text=f"{item.text}羊毛") for item in chinese], stop)
+    assert load(tmp_path / "out", device="cpu").fingerprint == first.fingerprint
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == files
+    assert run(chinese).unchanged
