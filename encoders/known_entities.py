@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from encoders.backbones import TextBackbone
 from encoders.confounding import FILE, write_confounding
-from encoders.data import TrainItem, with_entities
+from encoders.data import TrainItem
 from encoders.entities import EntityTable
 from encoders.entity_reading import Reading, ReadingTable, prepare_reading
 from encoders.features import FeatureCache
@@ -39,13 +39,14 @@ class KnownEntities:
         mined: from captions.
         stated: by fields.
         titles: what items are trained by alone.
-        unsaid: digest of the stated entities, so far as the items' texts do not say them: they are trained on as well.
+        digest: of the items' titles and stated entities, where these are trained on beside the texts: a text does not
+            tell where its title ends, nor what was cut off.
     """
 
     mined: EntityTable | None
     stated: ReadingTable | None
     titles: TitleTable | None = None
-    unsaid: str = ""
+    digest: str = ""
 
     def knowledge(
         self, table: TokenTable, fit: NDArray[np.int64], config: dict[str, Any], *, seed: int, device: str
@@ -104,13 +105,5 @@ def know_entities(
     if config["text"].get("bare"):
         lexicon = stated.lexicon if stated else None
         titles = prepare_titles(items, table, text, tables, lexicon, cache=cache, accelerator=accelerator)
-    return KnownEntities(mined, stated, titles, _unsaid(items) if stated else "")
-
-
-def _unsaid(items: Sequence[TrainItem]) -> str:
-    left = [
-        item.entities
-        for item in items
-        if item.entities and (item.title is None or item.text != with_entities(item.title, item.entities))
-    ]
-    return hashlib.sha256(json.dumps(left).encode()).hexdigest() if left else ""
+    told = json.dumps([[item.title, item.entities] for item in items]) if stated or titles else ""
+    return KnownEntities(mined, stated, titles, hashlib.sha256(told.encode()).hexdigest() if told else "")

@@ -32,7 +32,7 @@ from encoders.regions.detector import Detector, load_detector
 from encoders.regions.features import mean_feature
 from encoders.regions.training import Progress as DetectorProgress
 from encoders.regions.training import complete, train_detector
-from encoders.tables import FACTS, Batch, EntityBatch, TokenTable, build_table, open_table
+from encoders.tables import FACTS, Batch, EntityBatch, TokenTable, build_table, open_table, told
 from kg.errors import BadInput, BadPicture, TooLarge
 from kg.home import locked
 
@@ -173,7 +173,7 @@ def prepare_table(
     views = {name: settings[name] for name in ("mirrored", "scenes", "scene_size")}
     digest = hashlib.sha256(json.dumps([look.fingerprint, text.fingerprint, views], sort_keys=True).encode())
     for item in items:
-        digest.update(f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0".encode())
+        digest.update(told(item))
     folder = tables / f"table-{digest.hexdigest()[:20]}"
     with alone(tables, accelerator) as mine:
         if mine and not (folder / FACTS).is_file():

@@ -30,7 +30,7 @@ from encoders.regions.features import RegionTokens
 from encoders.views import SceneView, scene_views
 from kg.errors import BadPicture, TooLarge
 
-__all__ = ["Batch", "EntityBatch", "TokenTable", "build_table", "open_table", "token_places"]
+__all__ = ["Batch", "EntityBatch", "TokenTable", "build_table", "open_table", "token_places", "told"]
 
 CHUNK, SCENES = 128, 32  # pictures in memory
 INDEX, FACTS = "index.npz", "table.json"
@@ -157,6 +157,13 @@ class TokenTable:
         )
 
 
+def told(item: TrainItem) -> bytes:
+    """What a table holds of an item beside its picture; of a text that was cut also by what it is alike."""
+    cut = item.title is not None and not item.text.startswith(item.title)
+    alike = f"{item.alike}\0" if cut else ""
+    return f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0{alike}".encode()
+
+
 def token_places(starts: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Where the tokens of these texts stand, and which of them there are, (B, T) each.
 
@@ -217,7 +224,7 @@ def build_table(
 
         chunk: list[tuple[TrainItem, Image]] = []
         for item in items:
-            digest.update(f"{item.id}\0{item.key}\0{item.part}\0{item.text}\0".encode())
+            digest.update(told(item))
             try:
                 image = item.open_picture().convert("RGB")
             except (BadPicture, TooLarge) as error:

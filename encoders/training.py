@@ -221,7 +221,7 @@ def train(
         own = bool(source) and Path(source).is_dir()  # it goes into the checkpoint
         name = DETECTOR if own else source
         chosen["detector"] = {"name": name, "fingerprint": found.fingerprint} if found else None
-        signature = _signature(chosen, seed, table.digest + entities.unsaid)
+        signature = _signature(chosen, seed, table.digest + entities.digest)
         if (done := _finished(out, signature)) is not None:
             return done
         torch.manual_seed(seed)

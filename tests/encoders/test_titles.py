@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import torch
 from accelerate import Accelerator
 
 import encoders
-from encoders.appending import hidden
+from encoders.appending import fitted, hidden
 from encoders.backbones import TextBackbone, text_backbone
 from encoders.config import load_config
 from encoders.data import TrainItem, appended
 from encoders.known_entities import know_entities
 from encoders.lexicon import NONE
 from encoders.looking import make_look
+from encoders.preparing import prepare_table
 from encoders.tables import Batch, TokenTable
 from encoders.titles import Titles
 from encoders.training import train
@@ -50,8 +52,6 @@ def known(name: str, text: TextBackbone, work: Path, **learner: Any) -> tuple[Ti
         config["learner"] |= learner
     items = [appended(item) for item in stock()]
     look, accelerator = make_look(config["picture"], None, device="cpu"), Accelerator(cpu=True)
-    from encoders.preparing import prepare_table
-
     table = prepare_table(items, look, text, work, config["training"], cache=None, accelerator=accelerator,
                           on_progress=lambda done: None)  # fmt: skip
     found = know_entities(config, items, table, text, work, work, seed=0, cache=None, accelerator=accelerator)
@@ -109,6 +109,29 @@ def test_a_training_with_titles_reads_a_title(features: Path, tmp_path: Path) ->
                        device="cpu", tables=tmp_path)  # fmt: skip
         assert report.train_items == 16
         assert np.isfinite(encoders.load(tmp_path / name, device="cpu").encode_texts(["Nord", ""])).all()
+
+
+def test_titles_that_differ_beyond_the_cut_are_another_training(
+    text: TextBackbone, features: Path, tmp_path: Path
+) -> None:
+    long = " ".join(["good"] * 43)
+    items = [replace(item, text=f"{long} thing") for item in stock()]
+    other = [replace(items[0], text=f"{long} shirt"), *items[1:]]
+    assert fitted(list(map(appended, items)), text)[0].text == fitted(list(map(appended, other)), text)[0].text
+    for name in ("clip_style_tiny+bare", "ei_clip_tiny+not_bare+masking"):
+        encoder, folder = name.split("_tiny")[0], tmp_path / name
+        done = [
+            train(encoder, some, folder, config=name, epochs=1, cache=features, device="cpu", tables=tmp_path).unchanged
+            for some in (items, items, other, other)
+        ]
+        assert done == [False, True, False, True]
+    look, accelerator = make_look(load_config("clip_style_tiny")["picture"], None, device="cpu"), Accelerator(cpu=True)
+    (tmp_path / "alone").mkdir()
+    for some, alike in ((items, True), (other, False)):
+        table = prepare_table(fitted(list(map(appended, some)), text), look, text, tmp_path / "alone",
+                              load_config("clip_style_tiny")["training"], cache=None, accelerator=accelerator,
+                              on_progress=lambda done: None)  # fmt: skip
+        assert (table.identity[0, 1] == table.identity[1, 1]) == alike
 
 
 def test_titles_of_what_has_no_others(tmp_path: Path) -> None:
