@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Literal
 
 from celery.worker import state
 
@@ -35,12 +34,11 @@ from workers.rows import RegionRule, region_rule
 from workers.stages import Stages
 from workers.throttle import Throttle
 
-__all__ = ["Filled", "complete", "fill", "registered"]
+__all__ = ["complete", "fill", "registered"]
 
 STEP_S = 30.0  # then other jobs have their turn; between two steps the overlap of the stages is lost
 BUSY_S = 5.0  # another worker at the same generation is waited for so long; then other jobs have their turn
-
-Filled = Literal["stopped", "more", "complete"]
+LOOK_S = 1.0  # how often it is looked whether that one is done
 
 
 def registered(stores: Stores, job: Job, encoder: Encoder, *, only: str = "") -> tuple[Generation, RegionRule | None]:
@@ -78,9 +76,10 @@ def fill(
     regions: RegionRule | None,
     *,
     stages: Stages | None = None,
-) -> Filled:
-    """Embed chunk after chunk for a while. `stopped`: the job was paused or is over, or another worker has taken it up;
-    `more`: there may be more; `complete`: the generation knew every change when last looked at.
+) -> bool:
+    """Embed chunk after chunk for a while; whether the generation knew every change when last looked at. If not there
+    is more to do, but not for this worker where the job was paused or is over, or another has taken it up
+    (`workers.tasks.step`).
 
     Of all workers one writes to a generation at a time. A chunk counts, in the job and for the generation, only if the
     generation's cursor still stands where it began; if not, a worker that was away for too long has lost its place to
@@ -94,9 +93,9 @@ def fill(
     generations.check_encoder(generation, encoder.name, encoder.fingerprint)
     with ExitStack() as stack:
         try:
-            lock = stack.enter_context(held(stores.graph, f"fill {generation.id}", wait_s=BUSY_S))
+            lock = stack.enter_context(held(stores.graph, f"fill {generation.id}", wait_s=BUSY_S, poll_s=LOOK_S))
         except JobError:
-            return "more"
+            return False
         now = generations.get(stores, generation.id)  # as the one before has left it
         return _fill(stores, job, encoder, now, regions, lock, stages)
 
@@ -109,7 +108,7 @@ def _fill(
     regions: RegionRule | None,
     lock: Held,
     stages: Stages | None,
-) -> Filled:
+) -> bool:
     settings, clock = stores.settings, stages or Stages()
     # The first chunk, or there is more than was counted then: counting takes time.
     if job.done >= job.total or job.generation != generation.id:
@@ -135,9 +134,7 @@ def _fill(
         pictures.close()
         if stages is None:
             count_stages(clock)
-    if not whole:
-        return "more" if progress.overtaken else "stopped"
-    return "complete" if feed.exhausted else "more"
+    return whole and feed.exhausted
 
 
 def complete(stores: Stores, generation: Generation) -> None:
@@ -190,7 +187,6 @@ class _Progress:
 
     def __init__(self, stores: Stores, job: Job, generation: Generation) -> None:
         self.stores, self.job, self.generation, self.since = stores, job, generation, time.monotonic()
-        self.overtaken = False  # another worker has moved the cursor
 
     def commit(self, chunk: Chunk, rejects: Sequence[Reject]) -> bool:
         """Move the cursor over the chunk; whether it was this worker that did, and the job is still to go on."""
@@ -212,9 +208,8 @@ class _Progress:
 
         job = self.stores.graph.transaction(advance)
         if job is None:
-            # What this worker wrote may be older than what the other did, and stand in its place.
+            # Another has moved the cursor. What this one wrote may be older, and stand in the place of what that did.
             touch(self.stores.graph, products, batch=self.stores.settings.batch_rows)
-            self.overtaken = True
             return False
         self.since += seconds
         PRODUCTS.inc(len(chunk.changes))

@@ -289,11 +289,18 @@ def wait(
 
 
 def move(
-    stores: Stores, job: str, before: Sequence[State], after: State, *, error: str = "", whole: bool = False
+    stores: Stores,
+    job: str,
+    before: Sequence[State],
+    after: State,
+    *,
+    error: str = "",
+    whole: bool = False,
+    worker: str = "",
 ) -> Job | None:
-    """Change of state, if the job is in one of the states `before`; None otherwise. `whole`: its worker has come to the
-    end of a step."""
-    values = {"before": list(before), "after": after, "error": error, "whole": whole}
+    """Change of state, if the job is in one of the states `before`, and this worker at it where one is named; None
+    otherwise. `whole`: its worker has come to the end of a step."""
+    values = {"before": list(before), "after": after, "error": error, "whole": whole, "worker": worker}
     rows = stores.graph.write(JOB_MOVE, id=job, now=now(), beat=graph_time(stores.graph), **values)
     return parse(rows[0]["j"]) if rows else None
 

@@ -46,7 +46,9 @@ class Held:
 
 
 @contextmanager
-def held(graph: Graph, name: str, *, wait_s: float = 30, lease_s: float = LEASE_S) -> Iterator[Held]:
+def held(
+    graph: Graph, name: str, *, wait_s: float = 30, lease_s: float = LEASE_S, poll_s: float = POLL_S
+) -> Iterator[Held]:
     """Hold the lock for the time of a `with` block. Times are the graph server's own: hosts need not agree on theirs.
 
     Args:
@@ -55,6 +57,7 @@ def held(graph: Graph, name: str, *, wait_s: float = 30, lease_s: float = LEASE_
         wait_s: longest wait for another holder.
         lease_s: how long it stays with a holder that gives no sign of life; one gives signs four times as often. A
             holder that ran on this machine and is gone loses it at once.
+        poll_s: how often it is tried meanwhile.
 
     Raises:
         JobError: another process held it for `wait_s`; the message names the process.
@@ -68,7 +71,7 @@ def held(graph: Graph, name: str, *, wait_s: float = 30, lease_s: float = LEASE_
                 f"the lock {name!r} is held by process {_holder(graph, name) or 'of another'} for {wait_s:g} s",
                 hint=f"wait for it; a holder that died loses it after {lease_s:g} s",
             )
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
     over = threading.Event()
 
     def keep() -> None:

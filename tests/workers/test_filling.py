@@ -98,13 +98,13 @@ def test_what_a_worker_wrote_that_was_overtaken_is_embedded_again(
         put(stores.graph, "p1", title="New", pictures=[tmp_path / "1.png"])
         remove(stores.graph, "p2")
         stores.graph.write("MATCH (c:Counter) WHERE c.holder IS NOT NULL SET c.until = 0")
-        assert fill(stores, claimed(stores, second), TinyEncoder(), live, None) == "complete"
+        assert fill(stores, claimed(stores, second), TinyEncoder(), live, None)
         assert "p2#txt" not in texts(stores, live)
 
     job = claimed(stores, first)
-    assert fill(stores, job, Hooked(overtake), live, None) == "more", "its job goes on at once"
+    assert not fill(stores, job, Hooked(overtake), live, None), "there is more to do"
     assert get_job(stores, first.id).done == 0, "another has done it"
-    assert fill(stores, job, TinyEncoder(), live, None) == "complete"
+    assert fill(stores, job, TinyEncoder(), live, None)
     found = texts(stores, live)
     assert sorted(found) == [f"p{n}#txt" for n in (0, 1, 3, 4, 5)]
     np.testing.assert_allclose(found["p1#txt"], TinyEncoder().encode_texts(["New"])[0], atol=1e-6)
@@ -136,7 +136,7 @@ def test_a_job_that_another_worker_has_taken_up_is_left_to_it(stores: Stores, li
         claim(stores, job.id)
         note(stores, job.id, worker="elsewhere 1 1.0")
 
-    assert fill(own, claimed(stores, job), Hooked(take), live, None) == "stopped"
+    assert not fill(own, claimed(stores, job), Hooked(take), live, None)
     now = get_job(stores, job.id)
     assert (now.state, now.worker, now.done) == ("running", "elsewhere 1 1.0", 1), "the chunk at hand counts"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from workers.jobs import (
 from workers.lease import claim, note, rescue
 from workers.orders import submit_reembed
 from workers.process import workers_alive
+from workers.tasks import Interrupted, step
 
 
 @pytest.fixture
@@ -124,6 +126,25 @@ def test_rescue_sends_orphans_again(stores: Stores, tmp_path: Path) -> None:
     assert get_job(stores, job.id).state == "queued"
     assert messages(stores) == 3
     assert rescue(stores) == []
+
+
+@pytest.mark.parametrize("error", [None, Interrupted(), StoreDown("graph", "bolt://x", "away"), JobError("no")])
+def test_a_worker_that_lost_a_job_does_not_take_it_from_who_has_it(
+    stores: Stores, tmp_path: Path, error: Exception | None
+) -> None:
+    job = submit(stores, tmp_path)
+
+    def work(_: Stores, taken: Job) -> bool:
+        note(stores, taken.id, worker="elsewhere 1 1.0")
+        if error is not None:
+            raise error
+        return True
+
+    with contextlib.suppress(JobError):
+        step(stores, job.id, work)
+    now = get_job(stores, job.id)
+    assert (now.state, now.worker, now.error) == ("running", "elsewhere 1 1.0", "")
+    assert messages(stores) == 1
 
 
 def test_rate_and_eta(stores: Stores, tmp_path: Path) -> None:

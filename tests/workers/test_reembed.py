@@ -25,9 +25,11 @@ from workers import filling
 from workers.estimate import check_budget, estimate
 from workers.following import behind, follow_others
 from workers.jobs import Job, cancel, get_job, list_jobs, pause, resume, submit_embed
+from workers.lease import TRIES
 from workers.orders import Judged, submit_audit, submit_evaluate, submit_follow, submit_reembed, submit_switch
-from workers.shadow import encoder_of, rank
+from workers.shadow import encoder_of, evaluate, rank
 from workers.tasks import audit as auditing
+from workers.tasks import reembed as reembedding
 from workers.tasks import step
 from workers.tasks.audit import audit_step
 from workers.tasks.embed import embed_step
@@ -193,6 +195,44 @@ def test_a_better_or_equal_encoder_is_promoted_and_all_is_kept(stores: Stores, n
     assert (events(stores, live.id)[0].by, events(stores, live.id)[0].forced) == ("ann@desk", False)
 
 
+def test_much_that_changes_while_it_is_measured_is_caught_up_with_and_it_is_measured_once(
+    stores: Stores, new: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = set_to(stores, rollback_max_stale=2)
+    measured = []
+
+    def changing(stores: Stores, generation: str, *args: Any, **options: Any) -> dict[str, Any]:
+        measured.append(generation)
+        found = evaluate(stores, generation, *args, **options)
+        for n in range(3):
+            put(stores.graph, f"p{n}", title=f"Lamp number {n}")
+        return found
+
+    monkeypatch.setattr(reembedding, "evaluate", changing)
+    job = submit_reembed(few, new, judged=judged(tmp_path, metric="MRR", loss=0.2), promote=True)
+    done = finish(few, job)
+    assert (done.state, done.error, done.stage) == ("done", "", "")
+    assert measured == [done.generation]
+    assert (generations.live_id(stores), behind(stores)) == (done.generation, [])
+
+
+def test_a_worker_killed_before_it_made_the_generation_that_its_job_names(
+    stores: Stores, new: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise JobError("killed")
+
+    job = submit_reembed(stores, new)
+    with monkeypatch.context() as patched:
+        patched.setattr(generations, "register", killed)
+        with pytest.raises(JobError, match="killed"):
+            step(stores, job.id, reembed_step)
+    named = resume(stores, job.id).generation
+    assert named not in {"", *(one.id for one in generations.listing(stores))}
+    assert finish(stores, job).state == "done"
+    assert generations.get(stores, named).state == "shadow"
+
+
 @pytest.mark.parametrize("scope", ["overall", "category", "brand"])
 def test_a_worse_encoder_stays_in_the_shadow(stores: Stores, tmp_path: Path, scope: str) -> None:
     old = generations.live_id(stores)
@@ -309,6 +349,21 @@ def test_an_audit_as_a_job_mends_and_what_it_needs_follows(stores: Stores) -> No
     assert "p3#txt" in vectors(stores, live)
     assert audit(stores).faults.total() == 0
     assert json.loads((stores.home.log / f"{looked.id}.json").read_text())["first"][0]["what"] == "p3#txt"
+
+
+def test_an_audit_that_outlasts_every_worker_is_given_up(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditing, "SAY_S", 0.0)
+    monkeypatch.setattr(auditing.state, "should_stop", 0)  # the worker has been told to end
+    job = submit_audit(stores)
+    for _ in range(TRIES):
+        step(stores, job.id, audit_step)
+        assert get_job(stores, job.id).state == "queued", "another begins it anew"
+    step(stores, job.id, audit_step)
+    failed = get_job(stores, job.id)
+    assert (failed.state, failed.error.partition(":")[0]) == ("failed", "given up")
+    monkeypatch.undo()
+    resume(stores, job.id)
+    assert finish(stores, job).state == "done"
 
 
 def test_an_audit_that_is_cancelled_mends_no_more(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:

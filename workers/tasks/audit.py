@@ -13,7 +13,7 @@ from kg.stores import Stores
 from workers.jobs import Job, get_job, move
 from workers.lease import note
 from workers.orders import submit_follow
-from workers.tasks import step
+from workers.tasks import Interrupted, step
 
 __all__ = ["audit", "audit_step"]
 
@@ -26,16 +26,14 @@ def audit(self: Task, job: str) -> None:
     step(self.app.stores, job, audit_step)
 
 
-class _Stopped(Exception):
-    """The job was paused or cancelled, or the worker is to end."""
-
-
 def audit_step(stores: Stores, job: Job) -> bool:
-    """The whole of it; whether it is to begin anew, because the worker ends. Between two pages the job's state is
-    looked at.
+    """The whole of it in one step. Between two pages the job's state is looked at, and whether the worker is to end.
 
     All that was found lies in the home's log folder; the job counts what was looked at, and as `rejected` the faults
     that are not mended. Generations that have something to embed again get a job for it.
+
+    Raises:
+        Interrupted: it is to begin anew, unless it was paused or cancelled.
     """
     said = 0.0
 
@@ -44,13 +42,10 @@ def audit_step(stores: Stores, job: Job) -> bool:
         if time.monotonic() - said > SAY_S:
             said = time.monotonic()
             if state.should_stop is not None or get_job(stores, job.id).state != "running":
-                raise _Stopped
+                raise Interrupted
             note(stores, job.id, stage=f"{what}: {done:,} of {total or 0:,}")
 
-    try:
-        report = agreement.audit(stores, repair=bool(job.asked.get("repair")), on_progress=say)
-    except _Stopped:
-        return True
+    report = agreement.audit(stores, repair=bool(job.asked.get("repair")), on_progress=say)
     text = json.dumps(report.json(), ensure_ascii=False, indent=1)
     (stores.home.log / f"{job.id}.json").write_text(text, encoding="utf-8")
     for generation in report.refill:

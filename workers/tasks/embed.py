@@ -27,9 +27,9 @@ def embed_step(stores: Stores, job: Job, *, stages: Stages | None = None) -> boo
     """Embed chunk after chunk for a while; whether there may be more. The other generations that are kept follow."""
     encoder = encoder_at(Path(job.target), stores.settings)
     generation, regions = registered(stores, job, encoder)
-    filled = fill(stores, job, encoder, generation, regions, stages=stages)
-    if filled == "complete":
+    known = fill(stores, job, encoder, generation, regions, stages=stages)
+    if known:
         complete(stores, generation)
         move(stores, job.id, ["running"], "done")
         follow_others(stores, generation.id)
-    return filled == "more"
+    return not known

@@ -38,9 +38,9 @@ def follow_step(stores: Stores, job: Job) -> bool:
         return False
     encoder = encoder_at(Path(generation.encoder_path), stores.settings)
     generations.check_encoder(generation, encoder.name, encoder.fingerprint)
-    filled = fill(stores, job, encoder, generation, noted_rule(encoder, generation.regions))
-    if filled == "complete":
+    known = fill(stores, job, encoder, generation, noted_rule(encoder, generation.regions))
+    if known:
         complete(stores, generation)
         move(stores, job.id, ["running"], "done")
         follow_others(stores, generation.id)
-    return filled == "more"
+    return not known

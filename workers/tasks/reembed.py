@@ -20,6 +20,8 @@ from workers.tasks import step
 
 __all__ = ["reembed", "reembed_step"]
 
+CATCHING_UP = "catching up"  # stage: with so much that changed while it was measured, that it could not be promoted
+
 
 @shared_task(bind=True, name="reembed")
 def reembed(self: Task, job: str) -> None:
@@ -41,32 +43,41 @@ def reembed_step(stores: Stores, job: Job) -> bool:
     if not job.generation and job.asked.get("judged"):
         checked(Judged(**job.asked["judged"]))  # who ordered it may see other folders than this worker
     encoder = encoder_at(Path(job.target), stores.settings)
-    if job.generation:
-        generations.check_encoder(generations.get(stores, job.generation), encoder.name, encoder.fingerprint)
-    generation, regions = registered(stores, job, encoder, only=job.generation)
+    # The job names it before it is there: a worker that was killed in between has begun nothing.
+    begun = next((one for one in generations.noted(stores) if one.id == job.generation), None)
+    if begun is not None:
+        generations.check_encoder(begun, encoder.name, encoder.fingerprint)
+    generation, regions = registered(stores, job, encoder, only=begun.id if begun else "")
     follow_others(stores, generation.id)
-    filled = fill(stores, job, encoder, generation, regions)
-    if filled != "complete":
-        return filled == "more"
+    if not fill(stores, job, encoder, generation, regions):
+        return True
     complete(stores, generation)
-    if judge(stores, job, generation.id):
+    finished = judge(stores, job, generation.id)
+    if finished:
         note(stores, job.id, stage="")
         move(stores, job.id, ["running"], "done")
     follow_others(stores, generation.id)
-    return False
+    return not finished
 
 
 def judge(stores: Stores, job: Job, generation: str) -> bool:
-    """Measure and promote as the job says; whether the job is still to go on."""
+    """Measure and promote as the job says; whether that is all. It is not where the job was paused or cancelled, nor
+    where the generation lacks too many changes by now to be promoted: then it catches up, and what was measured counts.
+    """
     first = generations.live_id(stores) == generation  # nothing was live: there is nothing to measure it against
     if job.asked.get("promote") and not first and not job.order:
         job = note(stores, job.id, order=json.dumps(order_of(stores, generation)))
-    if job.asked.get("judged") and not first:
+    measured = job.stage == CATCHING_UP and generations.get(stores, generation).evaluation
+    if job.asked.get("judged") and not first and not measured:
         note(stores, job.id, stage="evaluating")
         evaluate(stores, generation, Judged(**job.asked["judged"]), report=stores.home.log / f"{job.id}.json")
     if get_job(stores, job.id).state != "running":
         return False
     if job.asked.get("promote") and not first:
+        if generations.stale(stores, generations.get(stores, generation)) > stores.settings.rollback_max_stale:
+            note(stores, job.id, stage=CATCHING_UP)
+            return False
+        note(stores, job.id, stage="promoting")
         reason = f"asked for with job {job.id}"
         switching.promote(stores, generation, by=job.asked.get("by", ""), reason=reason, **json.loads(job.order))
     return True

@@ -43,12 +43,13 @@ SET j += $values, j.state = 'queued', j.total = 0, j.done = 0, j.rejected = 0, j
 RETURN properties(j) AS j
 """
 
-# Moves a job from one of the states $before to $after: j, if it was in one of them. One that is paused or over, or
-# whose worker has come to the end of a step ($whole), begins to count its tries anew.
+# Moves a job from one of the states $before to $after: j, if it was in one of them, and $worker at it ('' for whoever
+# is). One that is paused or over, or whose worker has come to the end of a step ($whole), begins to count its tries
+# anew.
 JOB_MOVE = """
 MATCH (j:Job {id: $id})
 SET j.touched_at = $now
-WITH j WHERE j.state IN $before
+WITH j WHERE j.state IN $before AND ($worker = '' OR j.worker = $worker)
 SET j.tries = CASE WHEN j.state IN ['queued', 'running'] AND NOT $whole THEN coalesce(j.tries, 0) ELSE 0 END,
     j.state = $after, j.heartbeat = $beat, j.error = $error,
     j.finished_at = CASE WHEN $after IN ['done', 'failed', 'cancelled'] THEN $now ELSE null END
