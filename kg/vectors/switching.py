@@ -63,8 +63,8 @@ def promote(
         BadInput: its first back-fill is not complete, or force without a reason.
         GateClosed: gates are set, and it was not evaluated against the live generation, or stays below one of them.
         JobError: another promotion came first; it became live after `since` and is so no more; it has lost a
-            collection; it lacks changes that cannot be caught up with, because its checkpoint is gone or they are more
-            than `rollback_max_stale`.
+            collection; it lacks changes that cannot be caught up with, because its checkpoint is gone or, where another
+            is live, they are more than `rollback_max_stale`.
     """
     before = live_id(stores) if replacing is None else replacing
     if force:
@@ -90,7 +90,7 @@ def promote(
                 hint="`skugraph jobs` shows how far it is",
             )
         check(chosen.id, chosen.state, "live")
-        _whole(stores, chosen, "promotion")
+        _whole(stores, chosen, "promotion", most=stores.settings.rollback_max_stale if old else None)
         closed = _closed(stores, chosen, old)
         if closed and not force:
             raise GateClosed(
@@ -133,7 +133,7 @@ def rollback(stores: Stores, *, by: str = "", reason: str = "", leaving: str = "
             state = "unknown" if old is None else old.state
             raise JobError(f"generation {now.previous}, live before {now.id}, is {state}: there is no way back to it")
         check(old.id, old.state, "live")
-        _whole(stores, old, "rollback")
+        _whole(stores, old, "rollback", most=stores.settings.rollback_max_stale)
         return _flip(stores, lock, old, Event("rollback", old.id, now.id, by, reason), previous="")
 
 
@@ -232,17 +232,19 @@ def _live(known: Mapping[str, Generation]) -> Generation | None:
     return next((one for one in known.values() if one.state == "live"), None)
 
 
-def _whole(stores: Stores, chosen: Generation, what: str) -> None:
-    """Raises:
-    JobError: searches cannot use it next; see `promote` and `rollback`.
+def _whole(stores: Stores, chosen: Generation, what: str, *, most: int | None) -> None:
+    """`most`: changes that it may lack; None for any number, where there is nothing better.
+
+    Raises:
+        JobError: searches cannot use it next; see `promote` and `rollback`.
     """
     if gone := missing_collections(stores, chosen):
         raise JobError(
             f"generation {chosen.id} has lost its collections {', '.join(gone)}",
             hint="`skugraph audit --repair` fills them anew",
         )
-    behind, most = stale(stores, chosen), stores.settings.rollback_max_stale
-    if behind > most:
+    behind = stale(stores, chosen)
+    if most is not None and behind > most:
         raise JobError(
             f"generation {chosen.id} lacks {behind:,} changes; a {what} takes at most {most:,} (rollback_max_stale)",
             hint="`skugraph embed` catches up with them",

@@ -155,6 +155,14 @@ def test_a_promotion_has_the_guards_of_a_rollback(stores: Stores, tmp_path: Path
     assert generations.live_id(stores) == first
 
 
+def test_where_nothing_is_live_the_first_may_lack_any_number_of_changes(stores: Stores, tmp_path: Path) -> None:
+    first = shadow(stores, FIRST)
+    put(stores.graph, "p1")
+    stores.graph.write("MATCH (g:Generation) SET g.encoder_path = $path", path=str(tmp_path))
+    few = Stores(stores.settings.model_copy(update={"rollback_max_stale": 0}), stores.graph, stores.vectors_uri)
+    assert switching.promote(few, first).state == "live"
+
+
 def test_an_alias_that_another_has_restored_is_left_alone(stores: Stores) -> None:
     first, second = shadow(stores, FIRST), shadow(stores, SECOND)
     switching.promote(stores, first)
