@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kg.stores import Stores
     from workers.jobs import Job
 
-__all__ = ["embed", "finish", "gnn", "jobs", "line", "relate", "run_job"]
+__all__ = ["embed", "finish", "followed", "gnn", "jobs", "line", "relate", "run_job"]
 
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its end, or only put it in the queue")]
 
@@ -37,6 +37,25 @@ def run_job(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
     at = f"at {ended.done:,} of {ended.total:,}"
     said = {"failed": f"failed: {ended.error}", "cancelled": f"was cancelled {at}", "paused": f"is paused {at}"}
     raise JobError(f"job {ended.id} {said[ended.state]}", hint=f"`skugraph jobs {ended.id} --resume` goes on with it")
+
+
+def followed(stores: Stores, job: Job, *, quiet: bool = False) -> Job:
+    """As `run_job`, for one that lets a generation follow. If that was retired meanwhile nothing is left to be done.
+
+    Raises:
+        JobError: as `run_job`.
+    """
+    from kg.errors import JobError
+    from kg.vectors import generations
+    from workers.jobs import get_job
+
+    try:
+        return run_job(stores, job, quiet=quiet)
+    except JobError:
+        ended = get_job(stores, job.id)
+        if ended.state == "cancelled" and generations.get(stores, ended.target).state == "retired":
+            return ended
+        raise
 
 
 @contextmanager
@@ -107,7 +126,7 @@ def embed(
         if generations.live(stores) is None:
             raise BadInput("no generation is live yet", hint="`skugraph embed --encoder DIR` makes the first")
         found = [submit_follow(stores, generation.id) for generation in behind(stores)]
-        ended = [run_job(stores, job, quiet=as_json) for job in found] if wait else found
+        ended = [followed(stores, job, quiet=as_json) for job in found] if wait else found
 
     def page() -> None:
         for job in ended:

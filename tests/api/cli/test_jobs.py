@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.jobs import run_job
+from api.cli.jobs import followed, run_job
 from kg.errors import JobError
 from kg.stores import Stores
+from kg.vectors import generations, switching
 from tests.conftest import apart
 from tests.tiny_encoder import write_tiny
 from workers.jobs import Job, cancel, move, pause, submit_embed
 from workers.lease import note
+from workers.orders import submit_follow
 
 
 @pytest.fixture
@@ -47,3 +49,14 @@ def test_a_job_that_is_done_comes_back(own: Stores, tmp_path: Path) -> None:
     job = submit_embed(own, write_tiny(tmp_path / "tiny"))
     move(own, job.id, ["queued"], "done")
     assert run_job(own, job, quiet=True).state == "done"
+
+
+def test_a_generation_that_was_retired_meanwhile_need_not_follow(own: Stores, tmp_path: Path) -> None:
+    values = {"encoder": "tiny", "fingerprint": "a" * 16, "encoder_path": tmp_path, "dim": 4, "kinds": ("text",)}
+    generation = generations.register(own, **values)
+    job = submit_follow(own, generation.id)
+    cancel(own, job.id)
+    with pytest.raises(JobError, match="was cancelled"):
+        followed(own, job, quiet=True)
+    switching.retire(own, generation.id)
+    assert followed(own, job, quiet=True).state == "cancelled"
