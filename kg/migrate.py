@@ -46,6 +46,7 @@ class Step:
         checksum: SHA-256 over all variants of the step, without its undoing, 64 hex digits.
         paths: its files; one, or one an engine.
         undo_paths: those that take it back; none where it cannot be undone, or for `.py`, which has both in one.
+        crlf: the checksum with the line ends of Windows, which graphs that such a checkout has made may know it by.
     """
 
     version: int
@@ -53,6 +54,7 @@ class Step:
     checksum: str
     paths: tuple[Path, ...]
     undo_paths: tuple[Path, ...] = ()
+    crlf: str = ""
 
     @property
     def label(self) -> str:
@@ -102,18 +104,20 @@ def chain(folder: Path = MIGRATIONS) -> list[Step]:
         if version != expected or len(names) != 1:
             raise MigrationError(f"{folder}: step {expected} must exist once, found version {version}: {sorted(names)}")
         name, paths = next(iter(names.items()))
-        digest = hashlib.sha256(b"\0".join(path.name.encode() + b"\0" + _text(path) for path in paths))
         back = tuple(undoing.pop((version, name), ()))
-        steps.append(Step(version, name, digest.hexdigest(), tuple(paths), back))
+        steps.append(Step(version, name, _checksum(paths, b"\n"), tuple(paths), back, _checksum(paths, b"\r\n")))
     if undoing:
         (version, name), paths = min(undoing.items())
         raise MigrationError(f"{paths[0]} undoes a step V{version:03d}__{name} that does not exist")
     return steps
 
 
-def _text(path: Path) -> bytes:
-    """The same whichever line ends a checkout has given the file."""
-    return path.read_bytes().replace(b"\r\n", b"\n")
+def _checksum(paths: Sequence[Path], line_end: bytes) -> str:
+    """The same whichever line ends a checkout has given the files."""
+    texts = [path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", line_end) for path in paths]
+    return hashlib.sha256(
+        b"\0".join(path.name.encode() + b"\0" + text for path, text in zip(paths, texts, strict=True))
+    ).hexdigest()
 
 
 def applied(graph: Graph) -> dict[int, str]:
@@ -129,7 +133,7 @@ def pending(graph: Graph, folder: Path = MIGRATIONS) -> list[Step]:
     """
     steps, known = chain(folder), applied(graph)
     for step in steps:
-        if known.get(step.version, step.checksum) != step.checksum:
+        if known.get(step.version, step.checksum) not in (step.checksum, step.crlf):
             raise MigrationError(
                 f"{step.label} was changed after it was applied: the graph knows checksum "
                 f"{known[step.version][:12]}, the file has {step.checksum[:12]}",
