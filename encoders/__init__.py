@@ -51,7 +51,7 @@ def load(
         NotFound: no checkpoint, or an encoder that does not exist.
         BadInput: a broken checkpoint.
         BadSetting: a device that cannot be used.
-        EncoderMismatch: a backbone is not the one the checkpoint was trained on.
+        EncoderMismatch: a backbone is not the one the checkpoint was trained on, or texts are read in another way.
     """
     from encoders.checkpoint import read_config
     from encoders.device import choose_device

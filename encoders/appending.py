@@ -5,24 +5,57 @@ Light: importing this does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.data import TrainItem, with_entities
-from encoders.lexicon import Lexicon
+from encoders.lexicon import NONE, Lexicon
 from encoders.protocol import Entities
+from kg.errors import EncoderMismatch
 
 if TYPE_CHECKING:
     from encoders.backbones import TextBackbone
 
-__all__ = ["fitted", "hidden", "said_after"]
+__all__ = ["READING", "fitted", "hidden", "made_room", "reading", "said_after"]
+
+READING = 2  # how texts with entities are read; the next number where that changes: vectors then do too
 
 
-def said_after(texts: Sequence[str], given: Sequence[Entities], text: TextBackbone) -> list[str]:
+def reading(config: Mapping[str, Any]) -> dict[str, int]:
+    """What "text" of an encoder's config holds of how its texts are read: the number, where entities are said in them
+    or stand among their tokens; nothing where they are read as ever."""
+    tokens = (config.get("learner") or {}).get("fusion") == "tokens"
+    return {"reading": READING} if tokens or config["text"].get("appended") else {}
+
+
+def made_room(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether the texts of a checkpoint make room for what is said after them. Those of before there was a number are
+    cut at their end, as they were; vectors of what else they did could not be had again.
+
+    Raises:
+        EncoderMismatch: its texts are read in a way that is no more, or not yet.
+    """
+    known, wanted, learner = config["text"].get("reading"), reading(config).get("reading"), config.get("learner") or {}
+    if known == wanted:
+        return True
+    plain = learner.get("mask", "none") == "none" and learner.get("fusion", "add") == "add"
+    if known is None and plain and config["model"].get("item") != "post":
+        return False
+    raise EncoderMismatch(
+        f"{folder} has learned to read texts in way {known or 1}, here they are read in way {wanted}: "
+        "its vectors would be others",
+        hint="train it again, or open it with the version it was trained with",
+    )
+
+
+def said_after(
+    texts: Sequence[str], given: Sequence[Entities], text: TextBackbone, beside: NDArray[np.int64] | None = None
+) -> list[str]:
     """Texts with their entities said after them. Where that is more than the text model reads, the text makes room, not
     what is said after it; that has half of the places at least, and what does not fit into them whole is left out.
 
@@ -30,12 +63,14 @@ def said_after(texts: Sequence[str], given: Sequence[Entities], text: TextBackbo
         texts: one of each item.
         given: its entities.
         text: the text model.
+        beside: (N,) places of each that what stands beside its tokens takes; None: none.
     """
     found = [with_entities(one, entities) for one, entities in zip(texts, given, strict=True)]
     room = text.places - len(text.ids([""])[0])  # without the special tokens
     for number, ends in enumerate(text.ends(found)):
-        if len(ends) > room and given[number]:
-            found[number] = _cut(texts[number], given[number], text, room)
+        left = room if beside is None else max(room - int(beside[number]), 1)
+        if len(ends) > left and given[number]:
+            found[number] = _cut(texts[number], given[number], text, left)
     return found
 
 
@@ -84,4 +119,4 @@ def hidden(
     if given is None:
         return masked
     left = [lexicon.unmasked(entities, row) for entities, row in zip(given, places, strict=True)]
-    return said_after(masked, left, text)
+    return said_after(masked, left, text, (places != NONE).sum(axis=1) if lexicon.beside else None)

@@ -15,7 +15,7 @@ from PIL.Image import Image, fromarray
 from torch import Tensor, nn
 
 from encoders import checkpoint
-from encoders.appending import hidden, said_after
+from encoders.appending import hidden, made_room, said_after
 from encoders.backbones import TextBackbone, text_backbone
 from encoders.data import with_entities
 from encoders.entities import Vocabulary, open_lexicon
@@ -72,6 +72,7 @@ class DualEncoder:
         vocabulary: entities that are found in texts, where the model reads such too.
         lexicon: structured entities, where the model reads these.
         appended: entities that are given are said after the text.
+        makes_room: a text that would be too long then is cut, not what is said after it.
         kept: part of the vectors that was not trained, where they have one.
     """
 
@@ -88,6 +89,7 @@ class DualEncoder:
     lexicon: Lexicon | None = None
     appended: bool = False
     kept: Kept | None = None
+    makes_room: bool = True
 
     @property
     def takes_entities(self) -> bool:
@@ -144,12 +146,13 @@ class DualEncoder:
                     f"entities of {len(entities)} texts, and {len(texts)} texts: each has its own, () for none"
                 )
         given = entities if self.appended else None
-        whole = list(texts) if given is None else said_after(texts, given, self.text_backbone)
+        found = list(texts) if given is None else list(map(with_entities, texts, given))
+        whole = found if given is None or not self.makes_room else said_after(texts, given, self.text_backbone)
         if self.lexicon is None:
             return whole, whole, {}
-        found = list(texts) if given is None else list(map(with_entities, texts, given))
         places = self.lexicon.find(found, entities)
-        return hidden(self.lexicon, texts, given, places, self.text_backbone), whole, {"structured": places}
+        read = hidden(self.lexicon, texts, given, places, self.text_backbone) if self.makes_room else whole
+        return read, whole, {"structured": places}
 
     def _entities(self, texts: Sequence[str], vocabulary: Vocabulary) -> EntityBatch:
         numbers = vocabulary.find(texts)
@@ -242,6 +245,7 @@ def open_dual(
     lacking = sorted({"picture", "text", "model"} - set(config))
     if lacking:
         raise BadInput(f"{folder}: the config lacks {', '.join(lacking)}", hint="train it again")
+    makes_room = made_room(folder, config)
     detector = _detector(folder, config.get("detector"), device)
     look = make_look(
         config["picture"],
@@ -299,6 +303,7 @@ def open_dual(
         lexicon,
         config["text"].get("appended", False),
         kept,
+        makes_room,
     )
 
 

@@ -119,13 +119,14 @@ class Learner(nn.Module):
         return held, held + self.mlp(held)
 
     def beside(self, texts: Tensor, mask: Tensor, places: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """Tokens (B, T, V) and mask (B, T) of captions, cut to make room, each with those of its entities right after
-        it: behind the padding their places would be those of the longest caption of a batch."""
+        """Tokens (B, T, V) and mask (B, T) of captions, each cut to make room for its own entities, and with theirs
+        right after it: behind the padding their places would be those of the longest caption of a batch."""
         some = self.meanings()[1][places.clamp(min=0)].to(texts.dtype)
-        room = max(most - places.shape[1], 1)
-        tokens, there = torch.cat([texts[:, :room], some], dim=1), torch.cat([mask[:, :room], places >= 0], dim=1)
-        order = (~there).byte().argsort(dim=1, stable=True)
-        return tokens.gather(1, order[:, :, None].expand_as(tokens)), there.gather(1, order)
+        room = (most - (places >= 0).sum(dim=1, keepdim=True)).clamp(min=1)
+        mask = mask & (torch.arange(mask.shape[1], device=mask.device) < room)
+        tokens, there = torch.cat([texts, some], dim=1), torch.cat([mask, places >= 0], dim=1)
+        order = (~there).byte().argsort(dim=1, stable=True)[:, :most]
+        return tokens.gather(1, order[:, :, None].expand(-1, -1, tokens.shape[2])), there.gather(1, order)
 
     def forward(self, texts: Tensor, places: Tensor) -> Tensor:
         """What is added to the texts' vectors (B, dim) whose entities are (B, K) places, −1 beyond: (B, dim)."""

@@ -133,7 +133,11 @@ def mask_token(text: TextBackbone, mask: str) -> str:
 def open_lexicon(folder: Path, settings: Mapping[str, Any], text: TextBackbone) -> Lexicon:
     """The lexicon of a checkpoint, or of a folder of tables. Raises: as `mask_token`."""
     return Lexicon.open(
-        folder, per_item=settings["per_item"], mask=settings["mask"], token=mask_token(text, settings["mask"])
+        folder,
+        per_item=settings["per_item"],
+        mask=settings["mask"],
+        token=mask_token(text, settings["mask"]),
+        beside=settings.get("fusion") == "tokens",
     )
 
 

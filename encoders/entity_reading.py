@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 
-from encoders.appending import hidden
+from encoders.appending import READING, hidden
 from encoders.backbones import TextBackbone
 from encoders.confounding import write_confounding
 from encoders.data import TrainItem, with_entities
@@ -88,9 +88,11 @@ def prepare_reading(
     kept = kept_items(items, table)
     names = ("least_df", "per_item", "score", "rule", "share", "threshold", "ridge", "sampled", "mask")
     rules = {name: settings[name] for name in names} | ({"seed": seed} if settings["score"] == "random" else {})
-    digest = hashlib.sha256(json.dumps([table.digest, text.fingerprint, rules], sort_keys=True).encode())
+    beside = settings["fusion"] == "tokens"
+    what = [table.digest, text.fingerprint, rules, READING, beside]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode())
     for item in kept:
-        digest.update(json.dumps(item.entities).encode())
+        digest.update(json.dumps([item.title, item.entities]).encode())
     folder = tables / f"stated-{digest.hexdigest()[:20]}"
     with alone(tables, accelerator) as mine:
         if mine and not (folder / FACTS).is_file():
@@ -99,6 +101,7 @@ def prepare_reading(
                 settings["per_item"],
                 settings["mask"],
                 mask_token(text, settings["mask"]),
+                beside,
             )
             with whole_folder(folder) as new:
                 _build(lexicon, kept, text, new, cache)

@@ -51,17 +51,19 @@ class Lexicon:
         per_item: most entities of one text.
         mask: what becomes of a chosen entity's mentions: "remove", "token", or "none": they stay.
         token: what stands for a mention with "token".
+        beside: a text's entities stand beside its tokens, and take places of theirs.
     """
 
     rows: tuple[Confounding, ...]
     per_item: int
     mask: str = "remove"
     token: str = "[MASK]"
+    beside: bool = False
 
     @classmethod
-    def open(cls, folder: Path, *, per_item: int, mask: str, token: str) -> Lexicon:
+    def open(cls, folder: Path, *, per_item: int, mask: str, token: str, beside: bool = False) -> Lexicon:
         """Of a checkpoint. Raises: as `read_confounding`."""
-        return cls(tuple(read_confounding(folder)), per_item, mask, token)
+        return cls(tuple(read_confounding(folder)), per_item, mask, token, beside)
 
     @property
     def fingerprint(self) -> str:

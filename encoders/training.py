@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders import architecture, checkpoint
-from encoders.appending import fitted
+from encoders.appending import fitted, reading
 from encoders.backbones import TextBackbone, text_backbone
 from encoders.backbones.vocabulary import VOCABULARY, learn_vocabulary, warn_unknown
 from encoders.config import load_config
@@ -174,6 +174,7 @@ def train(
         used = [appended(item) for item in used]
     out.mkdir(parents=True, exist_ok=True)
     captions = [item.text for item in used if item.part == "train"]
+    chosen["text"] |= reading(chosen)
     with _vocabulary(chosen["text"]["backbone"], captions, out, accelerator) as tokenizer:
         text = text_backbone(
             chosen["text"]["backbone"],

@@ -63,6 +63,18 @@ def test_a_short_title_is_there_whatever_is_said_after_it(text: TextBackbone, ti
             assert read(text, found).endswith(found[-4:].lower())  # nothing is cut off
 
 
+def test_what_stands_beside_the_tokens_takes_places_of_the_title(text: TextBackbone) -> None:
+    given, room = [FACTS, FACTS, FACTS[:1], ()], text.places - 2
+    found = said_after([LONG] * 4, given, text, np.array([4, 0, 30, 4]))
+    assert [len(text.ends([one])[0]) for one in found[:3]] == [room - 4, room, 1]
+    assert [one.endswith(". Diesel, Shirts, Navy Blue") for one in found] == [True, True, False, False]
+    assert found[3] == LONG
+    rows = learn_lexicon([FACTS, FACTS], least_df=2)
+    lexicon = Lexicon(tuple(replace(row, chosen=True) for row in rows), 4, "none", beside=True)
+    places = lexicon.find([LONG], [FACTS])
+    assert hidden(lexicon, [LONG], [FACTS], places, text) == said_after([LONG], [FACTS], text, np.array([3]))
+
+
 def test_where_tokens_end(text: TextBackbone) -> None:
     assert text.ends(["Navy  blue!", ""]) == [[4, 10, 11], []]
     assert len(text.ends([LONG])[0]) > text.places  # nothing is cut

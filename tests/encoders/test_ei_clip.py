@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 import encoders
+from encoders.appending import READING
 from encoders.backbones import text_backbone
 from encoders.checkpoint import write
 from encoders.clip_style import ClipStyle
@@ -93,6 +95,13 @@ def test_tokens_beside_the_caption() -> None:
     assert (mask[-1] == (torch.arange(WORDS + 3) < WORDS - 2)).all()
     short, _ = wide().beside(batch.texts, batch.text_mask, batch.structured, 5)
     assert short.shape[1] == 5  # the caption makes room
+    cut, there = wide().beside(batch.texts, batch.text_mask, batch.structured, WORDS + 1)
+    torch.testing.assert_close(
+        cut[0, : WORDS - 1], batch.texts[0, : WORDS - 1]
+    )  # for two entities, whatever others have
+    assert there.sum(dim=1).tolist() == [WORDS + 1] * 7 + [WORDS - 2]
+    whole, _ = wide().beside(batch.texts, batch.text_mask, torch.full_like(batch.structured, -1), WORDS)  # type: ignore[arg-type]
+    torch.testing.assert_close(whole, batch.texts)
     alone = EiClip(found.base, wide(dictionary=False), dim=DIM, places=WORDS + 3).eval()
     bare = replace(batch, structured=torch.full_like(batch.structured, -1))
     torch.testing.assert_close(alone.vectors(bare)[1], found.base.vectors(batch)[1], atol=1e-5, rtol=0)
@@ -493,3 +502,45 @@ def test_the_packaged_form_with_all_half_and_none(usual: DualEncoder) -> None:
     assert none == set()
     assert half == {"colour:black"} & set(usual.lexicon.places)
     assert all_ == {"brand:orange", "colour:black", "shape:circle"} & set(usual.lexicon.places)
+
+
+def test_the_way_of_reading_is_part_of_an_encoder(
+    usual: DualEncoder, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert json.loads((usual.folder / "config.json").read_text())["text"]["reading"] == READING
+    monkeypatch.setattr("encoders.appending.READING", READING + 1)
+    with pytest.raises(EncoderMismatch, match=f"texts in way {READING}, here they are read in way {READING + 1}"):
+        opened(usual.folder)
+    shutil.copytree(usual.folder, tmp_path / "new")
+    report = train("ei_clip", stock(), tmp_path / "new", config="ei_clip_tiny", epochs=2, device="cpu", cache=features,
+                   tables=usual.folder.parent / "tables")  # fmt: skip
+    assert not report.unchanged
+    assert report.fingerprint != usual.fingerprint
+
+
+def test_texts_of_before_are_cut_as_they_were(usual: DualEncoder, tmp_path: Path) -> None:
+    """Where masked, or read beside entities' vectors, they are not read so any more: refused, not read otherwise."""
+    shutil.copytree(usual.folder, tmp_path / "old")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["text"]["reading"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    old = opened(tmp_path / "old")
+    assert not old.makes_room
+    titles, given = ["a cross", "cross " * 60], [stock()[0].entities] * 2
+    found, new = old.encode_texts(titles, given), usual.encode_texts(titles, given)
+    np.testing.assert_allclose(found[0], new[0], atol=1e-6)
+    assert np.abs(found[1] - new[1]).max() > 1e-4
+    places = torch.from_numpy(old.lexicon.find(titles, given))  # type: ignore[union-attr]
+    with torch.inference_mode():
+        tokens = old.text_backbone.tokens([f"{title}. Nord, Red, circle" for title in titles])
+        wanted = old.model.text_vectors(*tokens, structured=places).numpy()  # type: ignore[call-arg]
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    for part, name, value in (
+        ("learner", "mask", "remove"),
+        ("learner", "fusion", "tokens"),
+        ("model", "item", "post"),
+    ):
+        changed = {**config, part: {**config[part], name: value}}
+        (tmp_path / "old" / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(EncoderMismatch, match=f"texts in way 1, here they are read in way {READING}"):
+            opened(tmp_path / "old")
