@@ -26,7 +26,7 @@ from api.models import Hit, SearchReply, SearchRequest
 from api.planner import Plan
 from api.results import Listings, hits, listings
 from api.rules import DONE, Ruling, within
-from api.words import query_words
+from api.words import telling_words
 from encoders.protocol import entity_encoder
 from kg.errors import BadInput, NotFound, SkugraphError
 from kg.graph import selection as graph_side
@@ -72,7 +72,7 @@ class Task:
 
     @property
     def words(self) -> str:
-        return " ".join(query_words(self.request.text))
+        return " ".join(telling_words(self.request.text))
 
     @property
     def ranks(self) -> bool:

@@ -9,7 +9,7 @@ from api import admitted
 from api.admitted import Link
 from api.around import LIST, Around
 from api.models import FoundEntity, PathStep
-from api.words import query_words
+from api.words import query_words, telling_words
 from kg.graph.neighbourhood import Step
 from kg.graph.selection import Selection
 
@@ -50,7 +50,7 @@ def explained(
         like: the example product.
         seen: entities that the text means, and those around them, where the graph narrows or widens the search.
     """
-    links = [link for link in card["links"] if link["key"]]
+    links = card["links"]
     reasons, steps = admitted.links(card, links, selection)
     if seen and (LIST in scores or LIST in selection.asked):
         ways = _ways(card["id"], links, seen)
@@ -60,7 +60,7 @@ def explained(
     reasons += [SAYS[name].format(score=score, like=like) for name, score in scores.items() if name in SAYS]
     if "lexical" in scores:
         there = set(query_words(f"{card['title'] or ''} {card['description'] or ''}"))
-        shared = [word for word in query_words(text) if word in there]
+        shared = [word for word in telling_words(text) if word in there]
         reasons.append(f"has the words {', '.join(shared)}" if shared else "has words like these")
     return "; ".join(reasons), tuple(dict.fromkeys(steps))
 

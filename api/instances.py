@@ -19,7 +19,7 @@ from api.models import Hit
 from api.regions import Region, crop, given, proposed, region_vectors, shared, whole
 from api.results import Listings, hits, listings
 from api.search import DEPTH, Searcher
-from api.words import query_words
+from api.words import telling_words
 from encoders.protocol import Encoder
 from kg.errors import BadInput, NotFound
 from kg.graph.resolving import selected
@@ -88,7 +88,7 @@ def search_instances(searcher: Searcher, request: InstancesRequest) -> Instances
             regions, notes = [whole(image)], (NOTHING_STANDS_OUT,)
     with clock("encode"):
         lists = compared(stores, generation, _parts(encoder, generation, image, regions, request.text))
-    words = " ".join(query_words(request.text))
+    words = " ".join(telling_words(request.text))
     with clock("plan"):
         plan = planner.choose(stores, selection, stale, generation=generation)
     alone = len(lists) == 1 and not words and request.merge != "mean_top"

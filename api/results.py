@@ -48,11 +48,8 @@ def listings(graph: Graph, ids: Sequence[str]) -> Listings:
     rows = graph.read(LISTINGS, ids=list(dict.fromkeys(ids))) if ids else []
     return Listings(
         {row["id"]: row for row in rows},
-        {row["id"]: _there(row["pictures"], "instance_id") for row in rows},
-        {
-            row["id"]: list({one["product_id"]: one for one in _there(row["offers"], "product_id")}.values())
-            for row in rows
-        },
+        {row["id"]: row["pictures"] for row in rows},
+        {row["id"]: list({one["product_id"]: one for one in row["offers"]}.values()) for row in rows},
     )
 
 
@@ -100,18 +97,13 @@ def hits(
     return made
 
 
-def _there(maps: Sequence[Row], key: str) -> list[Row]:
-    """Without the one that stands for none."""
-    return [row for row in maps if row[key] is not None]
-
-
 def _number(row: Row) -> tuple[int, str]:
     """`#img10` after `#img9`."""
     return len(row["instance_id"]), row["instance_id"]
 
 
 def _card(card: Row, pictures: Sequence[Row]) -> ProductCard:
-    links = {link["relation"]: link for link in sorted(card["links"], key=lambda link: link["key"] or "", reverse=True)}
+    links = {link["relation"]: link for link in sorted(card["links"], key=lambda link: link["key"], reverse=True)}
     brand, category = links.get("MADE_BY"), links.get("IN_CATEGORY")
     return ProductCard(
         id=card["id"],

@@ -41,7 +41,11 @@ class Settings(BaseSettings):
     graph_reader_password: SecretStr = Field(SecretStr(""), description="Password of the read-only user")
     graph_database: str = Field("neo4j", description="Database name, sent with every query")
     graph_timeout_s: float = Field(60, gt=0, description="Longest run of one transaction on a Neo4j server, in seconds")
-    graph_heap: str = Field("1g", pattern=r"^\d+[mg]$", description="Java heap of the embedded graph")
+    graph_heap: str = Field(
+        "auto",
+        pattern=r"^(auto|\d+[mg])$",
+        description="Java heap of the embedded graph, as `2g`; `auto`: up to a quarter of the machine or container",
+    )
 
     # vectors
     vectors_uri: str | None = Field(None, description="URI of a Milvus server; unset: the embedded Milvus Lite")

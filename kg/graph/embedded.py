@@ -41,13 +41,14 @@ class EmbeddedGraph:
     Args:
         home: its `graph` folder holds the database, the passwords and the server's configuration.
         bolt_port, http_port: free loopback ports.
-        heap: Java heap, as `1g`.
+        heap: Java heap, as `1g`; `auto` leaves it to Java, which takes up to a quarter of what the machine or the
+            container has. The engine keeps pages there: a graph that does not fit is read from disk again and again.
     """
 
     home: Home
     bolt_port: int
     http_port: int
-    heap: str = "1g"
+    heap: str = "auto"
 
     name = "graph"
     stop_signal = signal.SIGTERM
@@ -113,7 +114,7 @@ class EmbeddedGraph:
             options["server.defaultDatabases"] = f"{DATABASE}[root]"
         return [
             str(package / "jre/bin/java"),
-            f"-Xmx{self.heap}",
+            *([] if self.heap == "auto" else [f"-Xmx{self.heap}"]),
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             "-Dfile.encoding=UTF8",

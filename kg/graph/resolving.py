@@ -151,39 +151,46 @@ class _Resolver:
     def _by_key(self, keys: Iterable[str]) -> set[str]:
         return self._learn(self.graph.read(cypher.ENTITIES_BY_KEY, keys=sorted(set(keys))))
 
-    def _by_ending(self, endings: Iterable[str], prefix: str = "", texts: set[str] | None = None) -> set[str]:
-        """Entities whose key begins with `prefix` and ends so, and whose own text is one of `texts` (None: any)."""
-        rows = self.graph.read(cypher.ENTITIES_BY_TEXT, endings=sorted(set(endings)))
-        return self._learn(
-            row for row in rows if row["key"].startswith(prefix) and (texts is None or normalise(row["text"]) in texts)
-        )
+    def _by_ending(self, endings: Iterable[str]) -> list[dict[str, Any]]:
+        """Rows of the entities whose key ends so. Walks all entities, so it is asked once for many."""
+        wanted = sorted(set(endings))
+        return self.graph.read(cypher.ENTITIES_BY_TEXT, endings=wanted) if wanted else []
 
     def _named(self, kind: str, values: Sequence[str]) -> set[str]:
         """Brands or categories by key or by name; of a category the end of its path will do."""
-        prefix, found = f"{kind}:", set()
-        for value in values:
-            names = {normalise(value)}
-            if kind == "category":  # `Home>Candles` is a path too; a name may hold `>` itself
-                names |= {" > ".join(part.strip() for part in name.split(">")) for name in names}
-            keys = {name for name in names if name.startswith(prefix)}
-            hits = self._by_key(keys | {entity_key(kind, name) for name in names})
-            if kind == "category" and not hits & keys:
-                hits |= self._by_ending([f" > {name}" for name in names], prefix)
-            if not hits:
-                self.notes.append(f"no {kind} {value!r} in the graph")
-            found |= hits
-        return found
+        names = {value: {normalise(value)} for value in values}
+        if kind == "category":  # `Home>Candles` is a path too; a name may hold `>` itself
+            for mine in names.values():
+                mine |= {" > ".join(part.strip() for part in name.split(">")) for name in mine}
+        keys = {value: {name for name in mine if name.startswith(f"{kind}:")} for value, mine in names.items()}
+        either = {value: keys[value] | {entity_key(kind, name) for name in mine} for value, mine in names.items()}
+        there = self._by_key(set().union(*either.values()))
+        hits = {value: there & mine for value, mine in either.items()}
+        if kind == "category":
+            ends = {value: tuple(f" > {name}" for name in names[value]) for value in values if not there & keys[value]}
+            for row in self._by_ending(end for value in ends for end in ends[value]):
+                for value, end in ends.items():
+                    if row["key"].startswith(f"{kind}:") and row["key"].endswith(end):
+                        hits[value] |= self._learn([row])
+        self.notes += [f"no {kind} {value!r} in the graph" for value, found in hits.items() if not found]
+        return set().union(*hits.values())
 
     def _entities(self, name: str, values: Sequence[str]) -> set[str]:
         """Entities by key, or else all that bear the text."""
-        found = set()
-        for value in values:
-            text = normalise(value)
-            hits = self._by_key([text]) or self._by_ending([f":{text}", f" > {text}"], texts={text})
-            if not hits:
-                self.notes.append(f"{name}: no entity {value!r} in the graph")
-            found |= hits
-        return found
+        texts = {value: normalise(value) for value in values}
+        there = self._by_key(texts.values())
+        hits = {value: {text} & there for value, text in texts.items()}
+        by_text: dict[str, list[str]] = {}
+        for value, text in texts.items():
+            if not hits[value]:
+                by_text.setdefault(text, []).append(value)
+        for row in self._by_ending(end for text in by_text for end in (f":{text}", f" > {text}")):
+            text = normalise(row["text"])
+            if row["key"].endswith((f":{text}", f" > {text}")):
+                for value in by_text.get(text, ()):
+                    hits[value] |= self._learn([row])
+        self.notes += [f"{name}: no entity {value!r} in the graph" for value, found in hits.items() if not found]
+        return set().union(*hits.values())
 
     def _below(self, keys: Iterable[str]) -> set[str]:
         """The keys and every category below them."""
@@ -205,12 +212,13 @@ class _Resolver:
                 break
             ways: dict[str, Reach] = {}
             rows = self.graph.read(cypher.NEIGHBOURS, keys=edge, min_weight=min_weight)
-            fresh = [row for row in rows if row["key"] not in reach]
-            self._learn(fresh)
-            for row in sorted(fresh, key=lambda row: row["source"]):
-                way = Reach(row["source"], row["weight"], row["weight"] * reach[row["source"]].strength)
-                if row["key"] not in ways or way.strength > ways[row["key"]].strength:
-                    ways[row["key"]] = way
+            for row in sorted(rows, key=lambda row: row["source"]):
+                fresh = [other for other in row["others"] if other["key"] not in reach]
+                self._learn(fresh)
+                for other in fresh:
+                    way = Reach(row["source"], other["weight"], other["weight"] * reach[row["source"]].strength)
+                    if other["key"] not in ways or way.strength > ways[other["key"]].strength:
+                        ways[other["key"]] = way
             reach.update(ways)
             edge = sorted(ways)
         return reach

@@ -18,6 +18,8 @@ __all__ = ["Reach", "Selection", "count", "facet", "ids", "linked", "members", "
 
 # Fields of the filters whose conditions bear another name.
 FIELDS = {"brands": "brand", "categories": "category", "entities": "entity", "sellers": "seller", "pattern": "cypher"}
+LEAST_WORDS = 1000  # matches of words that are looked at under a filter: cheap, and mostly enough
+ALL = 2**31 - 1  # matches
 Start = tuple[str, Sequence[str]]  # where the graph begins to look: a START of the Cypher, and its parameter
 
 
@@ -101,12 +103,23 @@ def members(graph: Graph, selection: Selection, candidates: Iterable[str]) -> se
 
 
 def words(graph: Graph, selection: Selection, query: str, limit: int) -> list[tuple[str, float]]:
-    """(id, BM25 score) of the admitted products that match a full-text query best, ties by id."""
+    """(id, BM25 score) of the admitted products that match a full-text query best. Of equal scores those count that the
+    index has first, they are given by id.
+
+    A word of half the catalogue matches half the catalogue. So the index is asked for its best, and for more of them
+    where too few are admitted, as many as the share of those suggests.
+    """
     if selection.nothing or not query:
         return []
-    start = (cypher.START_WORDS, ())
-    rows = _read(graph, selection, cypher.END_WORDS, start=start, words=query, limit=limit)
-    return [(row["id"], float(row["score"])) for row in rows if row["id"] is not None]
+    most = limit if selection.everything else max(LEAST_WORDS, 4 * limit)
+    while True:
+        start = (cypher.START_WORDS, ())
+        rows = _read(graph, selection, cypher.END_WORDS, start=start, words=query, most=most, limit=limit)
+        if len(rows) >= limit or most == ALL or selection.everything:
+            break
+        most = min(ALL, 2 * most * limit // len(rows)) if rows else ALL
+    found = [(row["id"], float(row["score"])) for row in rows if row["id"] is not None]
+    return sorted(found, key=lambda one: (-one[1], one[0]))
 
 
 def linked(
@@ -123,7 +136,7 @@ def linked(
     if selection.nothing or not rows:
         return []
     start = (cypher.START_LINKED, ())
-    found = _read(graph, selection, cypher.END_WORDS, start=start, rows=list(rows), limit=limit)
+    found = _read(graph, selection, cypher.END_BEST, start=start, rows=list(rows), limit=limit)
     return [(row["id"], float(row["score"])) for row in found]
 
 

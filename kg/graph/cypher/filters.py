@@ -20,11 +20,13 @@ __all__ = [
     "BELOW",
     "CONDITIONS",
     "COUNT",
+    "END_BEST",
     "END_BRANDS",
     "END_CATEGORIES",
     "END_COUNT",
     "END_IDS",
     "END_PAGE",
+    "END_WORDS",
     "ENTITIES_BY_KEY",
     "ENTITIES_BY_TEXT",
     "NEIGHBOURS",
@@ -59,13 +61,14 @@ WITH c MATCH (below:Category)-[:CHILD_OF]->(c)
 RETURN below.key AS key, below.text AS text, below.df AS df, c.key AS parent
 """
 
-# One row a SIMILAR_TO edge of $min_weight or more at one of $keys: source (that key), key, text, df, weight.
+# One row an entity of $keys: source (its key), others (a map of key, text, df, weight for each SIMILAR_TO edge of
+# $min_weight or more). Lists, not a row an edge: of thousands of edges that is a third of the time.
 NEIGHBOURS = """
 UNWIND $keys AS key
 MATCH (e:Entity {key: key})
-WITH e MATCH (e)-[s:SIMILAR_TO]-(other:Entity)
-WHERE s.weight >= $min_weight
-RETURN e.key AS source, other.key AS key, other.text AS text, other.df AS df, s.weight AS weight
+RETURN e.key AS source,
+       [(e)-[s:SIMILAR_TO]-(other:Entity) WHERE s.weight >= $min_weight |
+        {key: other.key, text: other.text, df: other.df, weight: s.weight}] AS others
 """
 
 # All products of the catalogue: n.
@@ -93,9 +96,10 @@ WITH DISTINCT p"""
 # Every product.
 START_ALL = "MATCH (p:Product)"
 
-# Products whose title or description holds a word of the full-text query $words, with their score.
+# Products whose title or description holds a word of the full-text query $words, with their score, the best first, at
+# most $most: an index that is told how many are wanted need not read the products behind the others.
 START_WORDS = """
-CALL db.index.fulltext.queryNodes('product_text', $words) YIELD node AS p, score
+CALL db.index.fulltext.queryNodes('product_text', $words, {limit: $most}) YIELD node AS p, score
 WITH p, score"""
 
 # Products linked in any way to an entity of $rows (key, seed, gain), with their score: of the entities that stand for
@@ -132,8 +136,11 @@ END_IDS = "RETURN p.id AS id"
 # The first $limit by id: id.
 END_PAGE = "RETURN p.id AS id ORDER BY id LIMIT $limit"
 
-# The $limit best by score: id, score (BM25).
-END_WORDS = "RETURN p.id AS id, score ORDER BY score DESC, id LIMIT $limit"
+# The first $limit in the order of the index, which is by score: id, score (BM25).
+END_WORDS = "RETURN p.id AS id, score LIMIT $limit"
+
+# The $limit best by score: id, score.
+END_BEST = "RETURN p.id AS id, score ORDER BY score DESC, id LIMIT $limit"
 
 # One row a brand of these products: key, text, n (products).
 END_BRANDS = """

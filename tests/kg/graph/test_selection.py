@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kg.conditions import All, AnyOf, Condition, Leaf, Not, holds
+from kg.graph import selection as selection_of
 from kg.graph.cypher.filters import where
 from kg.graph.driver import Graph
-from kg.graph.selection import Selection, count, ids, members, page
+from kg.graph.selection import Selection, count, ids, members, page, words
 from tests.kg.listings import MOMENTS, Listing, conditions, listings
 
 ENTITIES = "UNWIND $keys AS key MERGE (e:Entity {key: key}) SET e.text = key, e.df = 1"
@@ -81,6 +82,31 @@ def test_what_lacks_a_value_passes_not(shop: tuple[Graph, list[Listing]]) -> Non
         assert ids(graph, Selection(more=(Not(leaf),))) == without
         assert ids(graph, Selection(more=(Not(AnyOf((leaf, leaf))),))) == without
         assert ids(graph, Selection(more=(Not(Not(Not(All((leaf, leaf))))),))) == without
+
+
+def test_words_are_asked_for_until_enough_of_them_are_admitted(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection_of, "LEAST_WORDS", 4)
+    rows = [
+        {"id": f"p{number:02}", "title": "oak stool oak" if number in (7, 31) else "oak board", "price": float(number)}
+        for number in range(40)
+    ]
+    graph.write(
+        "UNWIND $rows AS row MERGE (p:Product {id: row.id}) SET p.title = row.title, p.price = row.price", rows=rows
+    )
+    everything, dear, none = Selection(), Selection(asked={"min_price": 30.0}), Selection(asked={"min_price": 99.0})
+
+    assert [id for id, _ in words(graph, everything, "stool", 9)] == ["p07", "p31"]
+    assert len(words(graph, everything, "oak", 9)) == 9
+    assert words(graph, none, "oak", 9) == []
+    inside = words(graph, dear, "oak", 99)
+    assert {id for id, _ in inside} == {f"p{number}" for number in range(30, 40)}
+    assert inside == sorted(inside, key=lambda one: (-one[1], one[0]))
+    for few in (1, 2, 5, 10, 11):
+        found = words(graph, dear, "oak", few)
+        assert len(found) == min(few, 10)
+        assert found[0] == inside[0]
+        assert set(found) <= set(inside)
+    assert [id for id, _ in words(graph, dear, "oak stool", 1)] == ["p31"]
 
 
 def test_values_are_parameters_numbered_by_leaf() -> None:
