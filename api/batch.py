@@ -155,12 +155,12 @@ def _select(searcher: Searcher, tasks: Sequence[Task], refused: dict[str, BadInp
         tasks: searches.
         refused: filters that failed earlier in the batch, and why; those that fail now are added.
     """
-    settings, graph = searcher.stores.settings, searcher.stores.graph
+    settings = searcher.stores.settings
     known: dict[str, Selection | SkugraphError] = dict(refused)
 
     def resolved(request: SearchRequest) -> Selection | SkugraphError:
         try:
-            return selected(graph, request.filters, settings)
+            return selected(searcher.stores, request.filters)
         except SkugraphError as error:
             return error
 
@@ -196,10 +196,9 @@ def _understand(searcher: Searcher, task: Task) -> None:
 
 def _rule(searcher: Searcher, task: Task, version: int, revision: int | None) -> None:
     """The rules in force for this search."""
-    stores = searcher.stores
     with task.clock("rules"):
         found = searcher.rules.in_force(task.request.text, within(task.selection), version)
-        task.ruling = Ruling.of(searcher.rules, found, stores.settings, revision)
+        task.ruling = Ruling.of(searcher.rules, found, revision)
 
 
 def _embed(searcher: Searcher, tasks: Sequence[Task], generation: Generation | None) -> None:

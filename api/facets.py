@@ -22,7 +22,7 @@ def facets(stores: Stores, filters: Filters, *, limit: int = 50) -> Facets:
         StoreDown: the graph does not answer.
     """
     graph = stores.graph
-    selection = selected(graph, filters, stores.settings)
+    selection = selected(stores, filters)
     brands, categories = (
         tuple(
             Facet(key=row["key"], text=row["text"], count=row["n"])

@@ -72,7 +72,7 @@ def search_instances(searcher: Searcher, request: InstancesRequest) -> Instances
         if wanted > settings.search_max_k:
             raise BadInput(f"{name} = {wanted}: at most {settings.search_max_k} (setting search_max_k)", field=name)
     with clock("select"):
-        selection = selected(graph, request.filters, settings)
+        selection = selected(stores, request.filters)
     with clock("decode"):
         image = picture(settings, request.image, request.image_url)
         assert image is not None  # the request has one

@@ -200,7 +200,7 @@ def _instances(searcher: Searcher, request: RecommendationsRequest, *, filters: 
 
 
 def _selection(stores: Stores, request: RecommendationsRequest) -> Selection:
-    return selected(stores.graph, request.filters, stores.settings)
+    return selected(stores, request.filters)
 
 
 def _same(graph: Graph, ids: Sequence[str]) -> frozenset[str]:

@@ -17,7 +17,7 @@ from kg.graph.resolving import selected
 from kg.graph.selection import Selection, members
 from kg.records import normalise
 from kg.rules import Action, Rule, listing
-from kg.settings import Settings
+from kg.stores import Stores
 
 __all__ = ["DONE", "RuleBook", "Ruling", "within"]
 
@@ -53,8 +53,8 @@ def within(selection: Selection) -> list[Sequence[str]]:
 class RuleBook:
     """The rules as they were last read, and what their filters mean; threads share it."""
 
-    def __init__(self, graph: Graph, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.graph, self._clock = graph, clock
+    def __init__(self, stores: Stores, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stores, self._clock = stores, clock
         self._resolved: OrderedDict[str, _Resolved] = OrderedDict()  # by rule, the one longest unused first
         self._version = -1
         self._by_query: dict[str, list[Rule]] = {}
@@ -71,7 +71,7 @@ class RuleBook:
         with self._lock:
             if version != self._version:
                 rules: dict[str, list[Rule]] = {}
-                for rule in listing(self.graph) if version else ():
+                for rule in listing(self.stores.graph) if version else ():
                     rules.setdefault(rule.query, []).append(rule)
                 self._by_query, self._version = rules, version
                 there = {rule.id for some in rules.values() for rule in some}
@@ -85,14 +85,13 @@ class RuleBook:
         chosen = [rule for rule in found if any(rule.in_force(asked, keys, now) for keys in categories or [()])]
         return sorted(chosen, key=lambda rule: (rule.created_at, rule.id))
 
-    def resolved(self, rule: Rule, revision: int, settings: Settings) -> Selection:
+    def resolved(self, rule: Rule, revision: int) -> Selection:
         """What the filters of a rule mean, from memory where the catalogue has not changed since. What took long, be it
         in vain, is kept for longer: a slow pattern must not slow down every search.
 
         Args:
             rule: with filters; a rule never changes, so that its id tells these.
             revision: of the catalogue, read before.
-            settings: limits of a pattern.
 
         Raises:
             BadInput: the filters fail.
@@ -106,7 +105,7 @@ class RuleBook:
             start = self._clock()
             outcome: Selection | BadInput
             try:
-                outcome = selected(self.graph, rule.filters, settings)
+                outcome = selected(self.stores, rule.filters)
             except BadInput as error:
                 outcome = error
             end = self._clock()
@@ -136,18 +135,18 @@ class Ruling:
     _judged: dict[str, Rule | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, book: RuleBook, rules: Sequence[Rule], settings: Settings, revision: int | None = None) -> Ruling:
+    def of(cls, book: RuleBook, rules: Sequence[Rule], revision: int | None = None) -> Ruling:
         """Resolves the filters of the rules. A rule whose filters fail by now is left out, and noted: it must not bring
         down every search. `revision` is the catalogue's, where it was read just now."""
-        made = cls(book.graph)
+        made = cls(book.stores.graph)
         kept = []
         filtered = any(rule.filters is not None for rule in rules)
         if filtered and revision is None:
-            revision = feed.revision(book.graph)
+            revision = feed.revision(book.stores.graph)
         for rule in rules:
             try:
                 if rule.filters is not None:
-                    made._inside[rule.id] = book.resolved(rule, revision or 0, settings)
+                    made._inside[rule.id] = book.resolved(rule, revision or 0)
                 kept.append(rule)
             except BadInput as error:
                 made.notes.append(f"rule {rule.id} is left out: {error.message}")

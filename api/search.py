@@ -48,7 +48,7 @@ class Searcher:
         self.encodings = Encodings(
             max_bytes=int(settings.encode_cache_mb * 1e6), max_pixels=int(settings.picture_max_megapixels * 1e6)
         )
-        self.rules = RuleBook(stores.graph)
+        self.rules = RuleBook(stores)
         self._stale: tuple[tuple[str, int, int], int] = ("", 0, 0), 0
         self._encoders: dict[str, Encoder] = {}
         self._lock = threading.Lock()

@@ -140,7 +140,7 @@ def nearest(
 ) -> tuple[str, list[str]]:
     """Ours, from filters to the plan and ids: select, look which generation is live, plan, search."""
     stores = searcher.stores
-    selection = selected(stores.graph, filters, stores.settings)
+    selection = selected(stores, filters)
     generation, stale = searcher.live()
     assert generation is not None
     plan = choose(stores, selection, stale, forced=forced, generation=generation, k=k)

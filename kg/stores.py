@@ -24,6 +24,7 @@ from kg.processes import spawn, tail
 from kg.settings import Settings
 
 if TYPE_CHECKING:
+    from kg.graph.neighbours import Neighbours
     from kg.statistics import Statistics
     from kg.vectors.client import VectorStore
     from kg.vectors.resident import Resident
@@ -64,6 +65,12 @@ class Stores:
         from kg.statistics import Statistics  # it is made of modules that are made of this one
 
         return Statistics(self.graph)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        from kg.graph.neighbours import Neighbours  # as above
+
+        return Neighbours(self.graph)
 
     @cached_property
     def resident(self) -> Resident:

@@ -10,10 +10,11 @@ from kg.errors import BadFilter, BadQuery, TooLarge
 from kg.filters import Filters, place_of
 from kg.graph.cypher import filters as cypher
 from kg.graph.driver import Graph
+from kg.graph.neighbours import Neighbours
 from kg.graph.readonly import ask
 from kg.graph.selection import Selection
 from kg.records import entity_key, normalise
-from kg.settings import Settings
+from kg.stores import Stores
 
 __all__ = ["select", "selected"]
 
@@ -23,7 +24,9 @@ START_ALL: tuple[str, Sequence[str]] = (cypher.START_ALL, ())
 Found = tuple[float, str, Sequence[str]]  # how many products a start binds, its Cypher, its parameter
 
 
-def select(graph: Graph, filters: Filters, *, max_ids: int, timeout_s: float) -> Selection:
+def select(
+    graph: Graph, filters: Filters, *, max_ids: int, timeout_s: float, neighbours: Neighbours | None = None
+) -> Selection:
     """Resolve names to entities, categories to all below them, `near` to its neighbourhood, `cypher` to ids.
 
     A name that nothing bears admits nothing (never everything) and is noted.
@@ -33,25 +36,29 @@ def select(graph: Graph, filters: Filters, *, max_ids: int, timeout_s: float) ->
         filters: what is asked.
         max_ids: most products that a Cypher pattern may return.
         timeout_s: longest run of a pattern, in seconds.
+        neighbours: what is known of edges from earlier calls.
 
     Raises:
         BadQuery: the pattern writes, does not parse or runs too long.
         BadFilter: the pattern returns something else than product ids; the message names its place in the filters.
         TooLarge: the pattern returns more than `max_ids` rows.
     """
-    return _Resolver(graph, max_ids, timeout_s).resolve(filters)
+    return _Resolver(graph, max_ids, timeout_s, neighbours or Neighbours(graph)).resolve(filters)
 
 
-def selected(graph: Graph, filters: Filters, settings: Settings) -> Selection:
+def selected(stores: Stores, filters: Filters) -> Selection:
     """The same, with the bounds of the settings."""
-    return select(graph, filters, max_ids=settings.ids_max, timeout_s=settings.cypher_timeout_s)
+    bounds = stores.settings
+    return select(
+        stores.graph, filters, max_ids=bounds.ids_max, timeout_s=bounds.cypher_timeout_s, neighbours=stores.neighbours
+    )
 
 
 class _Resolver:
     """Names into keys; one of these lives for one `select`."""
 
-    def __init__(self, graph: Graph, max_ids: int, timeout_s: float) -> None:
-        self.graph, self.max_ids, self.timeout_s = graph, max_ids, timeout_s
+    def __init__(self, graph: Graph, max_ids: int, timeout_s: float, neighbours: Neighbours) -> None:
+        self.graph, self.max_ids, self.timeout_s, self.neighbours = graph, max_ids, timeout_s, neighbours
         self.texts: dict[str, str] = {}
         self.sizes: dict[str, float] = {}
         self.above: dict[str, str] = {}
@@ -143,10 +150,13 @@ class _Resolver:
     def _learn(self, rows: Iterable[Mapping[str, Any]]) -> set[str]:
         found = set()
         for row in rows:
-            self.texts[row["key"]] = row["text"]
-            self.sizes[row["key"]] = UNKNOWN if row["df"] is None else float(row["df"])
+            self._note(row["key"], row["text"], row["df"])
             found.add(row["key"])
         return found
+
+    def _note(self, key: str, text: str, df: int | None) -> None:
+        self.texts[key] = text
+        self.sizes[key] = UNKNOWN if df is None else float(df)
 
     def _by_key(self, keys: Iterable[str]) -> set[str]:
         return self._learn(self.graph.read(cypher.ENTITIES_BY_KEY, keys=sorted(set(keys))))
@@ -206,19 +216,19 @@ class _Resolver:
     def _around(self, seeds: Iterable[str], hops: int, min_weight: float) -> dict[str, Reach]:
         """Seeds and their neighbours up to `hops` edges of `min_weight` or more, breadth first."""
         reach = {key: Reach(None, 1.0, 1.0) for key in sorted(seeds)}
-        edge = list(reach)
+        edge, version = list(reach), self.neighbours.version()
         for _ in range(hops):
             if not edge:
                 break
             ways: dict[str, Reach] = {}
-            rows = self.graph.read(cypher.NEIGHBOURS, keys=edge, min_weight=min_weight)
-            for row in sorted(rows, key=lambda row: row["source"]):
-                fresh = [other for other in row["others"] if other["key"] not in reach]
-                self._learn(fresh)
-                for other in fresh:
-                    way = Reach(row["source"], other["weight"], other["weight"] * reach[row["source"]].strength)
-                    if other["key"] not in ways or way.strength > ways[other["key"]].strength:
-                        ways[other["key"]] = way
+            for source, others in sorted(self.neighbours.of(edge, version).items()):
+                for other in others:
+                    if other.key in reach or other.weight < min_weight:
+                        continue
+                    way = Reach(source, other.weight, other.weight * reach[source].strength)
+                    if other.key not in ways or way.strength > ways[other.key].strength:
+                        ways[other.key] = way
+                        self._note(other.key, other.text, other.df)
             reach.update(ways)
             edge = sorted(ways)
         return reach

@@ -21,7 +21,6 @@ from kg.errors import BadFilter, BadInput, NotFound, SkugraphError, TooLarge
 from kg.filters import Filters
 from kg.graph.resolving import selected
 from kg.graph.selection import Selection
-from kg.settings import Settings
 from kg.stores import Stores
 from tests.api.test_search import checkpoint, shop  # noqa: F401  # fixtures
 
@@ -100,9 +99,9 @@ def test_equal_filters_that_fail_are_resolved_once(
 ) -> None:
     asked = []
 
-    def counted(graph: Any, filters: Filters, settings: Settings) -> Selection:
+    def counted(stores: Stores, filters: Filters) -> Selection:
         asked.append(filters)
-        return selected(graph, filters, settings)
+        return selected(stores, filters)
 
     monkeypatch.setattr("api.batch.selected", counted)
     wrong = {"cypher": "MATCH (p:Product) RETURN p.id, p.title"}

@@ -22,7 +22,6 @@ from api.search import Searcher
 from kg import rules
 from kg.filters import Filters
 from kg.graph.resolving import selected
-from kg.settings import Settings
 from kg.stores import Stores
 from tests.api.world import World, build
 from tests.shop import put
@@ -234,21 +233,21 @@ def test_filters_of_rules_are_resolved_once_for_each_state_of_the_catalogue(
 ) -> None:
     now, took, made = 1000.0, 0.0, list[Filters]()
 
-    def counted(graph: Any, filters: Filters, settings: Settings) -> Any:
+    def counted(stores: Stores, filters: Filters) -> Any:
         nonlocal now
         now += took
         made.append(filters)
-        return selected(graph, filters, settings)
+        return selected(stores, filters)
 
     monkeypatch.setattr("api.rules.selected", counted)
-    book = RuleBook(stores.graph, clock=lambda: now)
+    book = RuleBook(stores, clock=lambda: now)
     wrong = Filters(cypher="MATCH (p:Product) RETURN p.id, p.title")
     some = [rules.add(stores.graph, "bury", filters=filters) for filters in (Filters(min_price=20), wrong)]
 
     def resolved() -> int:
         """How many filters one search resolves."""
         made.clear()
-        found = Ruling.of(book, book.in_force("", [], rules.version(stores.graph)), stores.settings)
+        found = Ruling.of(book, book.in_force("", [], rules.version(stores.graph)))
         assert (list(found.rules), len(found.notes)) == (some[:1], 1)
         assert some[1].id in found.notes[0]
         return len(made)

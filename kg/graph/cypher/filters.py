@@ -61,13 +61,13 @@ WITH c MATCH (below:Category)-[:CHILD_OF]->(c)
 RETURN below.key AS key, below.text AS text, below.df AS df, c.key AS parent
 """
 
-# One row an entity of $keys: source (its key), others (a map of key, text, df, weight for each SIMILAR_TO edge of
-# $min_weight or more). Lists, not a row an edge: of thousands of edges that is a third of the time.
+# One row an entity of $keys: source (its key), others (of each SIMILAR_TO edge a map of key, text, df, weight). Lists,
+# not a row an edge: of thousands of edges that is a third of the time.
 NEIGHBOURS = """
 UNWIND $keys AS key
 MATCH (e:Entity {key: key})
 RETURN e.key AS source,
-       [(e)-[s:SIMILAR_TO]-(other:Entity) WHERE s.weight >= $min_weight |
+       [(e)-[s:SIMILAR_TO]-(other:Entity) WHERE s.weight IS NOT NULL |
         {key: other.key, text: other.text, df: other.df, weight: s.weight}] AS others
 """
 
