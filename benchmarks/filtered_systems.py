@@ -5,6 +5,7 @@ Each is a function (query (D,), highest price) → ids, best first. Building one
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -125,9 +126,14 @@ def loaded(stack: ExitStack, home: Home, scale: Scale) -> Stores:
     settings = load_settings(home=home.root, resident_mb=1e6, ids_max=scale.listings, cypher_timeout_s=60)
     stores = stack.enter_context(open_stores(settings))
     begun = time.monotonic()
-    load(stores, scale, lambda what, done, total: print(f"\r{what} {done}/{total}", end="", flush=True))
+
+    def say(what: str, done: int, total: int) -> None:
+        if done % 50_000 == 0:
+            print(f"{what} {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+    load(stores, scale, say)
     stores.resident.build()
-    print(f"\nloaded in {time.monotonic() - begun:.0f} s")
+    print(f"loaded in {time.monotonic() - begun:.0f} s", file=sys.stderr, flush=True)
     return stores
 
 
