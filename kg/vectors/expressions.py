@@ -27,7 +27,7 @@ def literal(value: str | int | float) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise BadFilter(f"{value!r} is neither text nor a number")
     if isinstance(value, str):
-        if any("\ud800" <= char <= "\udfff" for char in value):
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             raise BadFilter(f"{value!r} is not valid Unicode: it holds half of a surrogate pair")
         # Lite knows no \uXXXX, and all builds take other control characters as they are.
         return f'"{value.translate(_ESCAPES)}"'
