@@ -47,9 +47,12 @@ def listings(graph: Graph, ids: Sequence[str]) -> Listings:
     """Read once, whatever number of lists the products stand in."""
     rows = graph.read(LISTINGS, ids=list(dict.fromkeys(ids))) if ids else []
     return Listings(
-        {row["id"]: row for row in rows},
-        {row["id"]: row["pictures"] for row in rows},
-        {row["id"]: list({one["product_id"]: one for one in row["offers"]}.values()) for row in rows},
+        {row["id"]: {**row, "links": _there(row["links"], "key")} for row in rows},
+        {row["id"]: _there(row["pictures"], "instance_id") for row in rows},
+        {
+            row["id"]: list({one["product_id"]: one for one in _there(row["offers"], "product_id")}.values())
+            for row in rows
+        },
     )
 
 
@@ -95,6 +98,11 @@ def hits(
             )
         )
     return made
+
+
+def _there(maps: Sequence[Row], key: str) -> list[Row]:
+    """Neo4j gives nulls of what another transaction removed after it was found."""
+    return [row for row in maps if row[key] is not None]
 
 
 def _number(row: Row) -> tuple[int, str]:

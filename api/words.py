@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 
 from kg.records import normalise
-from kg.words import STOP_WORDS
+
+# Words that say nothing of a product, in whatever question they stand. Few: "trash can", "down jacket", "for him", "New
+# Balance" and "tea set" are about theirs.
+BARE = frozenset(
+    ["a", "an", "and", "as", "at", "by", "for", "from", "in", "of", "or", "the", "to", "with", "的", "和", "与", "及"]
+)
 
 __all__ = ["query_words", "telling_words"]
 
@@ -16,7 +21,7 @@ def query_words(text: str) -> list[str]:
 
 
 def telling_words(text: str) -> list[str]:
-    """Those that the captions are searched for: without the words of every kind of text ("of", "with"), unless there
-    are no others. They say nothing about a product, and stand in the captions of half a catalogue."""
+    """Those that the captions are searched for: without BARE, unless there are no others. BARE words stand in the
+    captions of half a catalogue, and the index would look at all of it for them."""
     said = query_words(text)
-    return [word for word in said if word not in STOP_WORDS] or said
+    return [word for word in said if word not in BARE] or said

@@ -50,9 +50,9 @@ ENCODER: dict[str, Any] = {"seed": 5, "dim": 256}
 GOAL = 1.25
 
 LEXICAL = """
-CALL db.index.fulltext.queryNodes('product_text', $words) YIELD node AS p, score
+CALL db.index.fulltext.queryNodes('product_text', $words, {limit: $matches}) YIELD node AS p, score
 WITH p, score WHERE p.price <= $most AND EXISTS { MATCH (p)-[:IN_CATEGORY]->(c:Category) WHERE c.key IN $categories }
-RETURN p.id AS id, score ORDER BY score DESC, id LIMIT $limit
+RETURN p.id AS id, score LIMIT $limit
 """
 CARDS = """
 UNWIND $ids AS id
@@ -162,8 +162,11 @@ class Plain:
             )
             lists.append([hit["entity"]["product_id"] for hit in hits])
         words = asked.text.replace("-", " ")
-        rows = self.read(LEXICAL, words=words, most=asked.most, categories=categories, limit=DEPTH)
-        lists.append([row["id"] for row in rows])
+        for matches in (1000, 2**31 - 1):  # who knows that the index can be told how many are wanted tells it
+            rows = self.read(LEXICAL, words=words, most=asked.most, categories=categories, limit=DEPTH, matches=matches)
+            if len(rows) == DEPTH:
+                break
+        lists.append([row["id"] for row in sorted(rows, key=lambda row: (-row["score"], row["id"]))])
         scores: dict[str, float] = {}
         for found in lists:
             for rank, id in enumerate(found, 1):

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     graph_heap: str = Field(
         "auto",
         pattern=r"^(auto|\d+[mg])$",
-        description="Java heap of the embedded graph, as `2g`; `auto`: up to a quarter of the machine or container",
+        description="Java heap of the embedded graph, as `2g`; `auto`: a quarter of the memory, at least 1 GB",
     )
 
     # vectors

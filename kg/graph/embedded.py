@@ -7,8 +7,10 @@ through its server commands, message sizes are raised above the 16 MB at which i
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import json
+import os
 import signal
 import urllib.error
 import urllib.request
@@ -30,6 +32,9 @@ READER = "reader"
 MESSAGE_BYTES = 256 << 20
 QUERY_S = 3600  # the engine has one limit for all queries, and a stream that is drained slowly is one, too
 
+# What the container may take, of the second and of the first version of control groups.
+CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
 _OPENS = ("java.util.concurrent.atomic", "java.nio.channels.spi", "java.lang")
 _RECORDS = ("createRecord", "readRecord", "updateRecord", "deleteRecord")
 
@@ -41,8 +46,8 @@ class EmbeddedGraph:
     Args:
         home: its `graph` folder holds the database, the passwords and the server's configuration.
         bolt_port, http_port: free loopback ports.
-        heap: Java heap, as `1g`; `auto` leaves it to Java, which takes up to a quarter of what the machine or the
-            container has. The engine keeps pages there: a graph that does not fit is read from disk again and again.
+        heap: most that Java may take, as `1g`; `auto`: a quarter of what the machine or the container has, at least
+            1 GB. The engine keeps pages there: of a graph that does not fit, some are read from disk in each search.
     """
 
     home: Home
@@ -114,7 +119,7 @@ class EmbeddedGraph:
             options["server.defaultDatabases"] = f"{DATABASE}[root]"
         return [
             str(package / "jre/bin/java"),
-            *([] if self.heap == "auto" else [f"-Xmx{self.heap}"]),
+            f"-Xmx{_quarter() if self.heap == 'auto' else self.heap}",
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             "-Dfile.encoding=UTF8",
@@ -173,6 +178,15 @@ def terminate(at: GraphAddress, mark: str) -> None:
             raise
     except OSError as error:
         raise StoreDown("graph", at.http, str(error)) from error
+
+
+def _quarter() -> str:
+    """A quarter of the memory, at least 1 GB, as Java takes it."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in CGROUP:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            sizes.append(int(limit.read_text(encoding="ascii")))
+    return f"{max(1024, min(sizes) // 4 >> 20)}m"
 
 
 def _groups() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kg.graph.driver import Graph
 
 __all__ = ["Neighbour", "Neighbours"]
 
-KEPT = 200_000  # edges; beyond, all are forgotten (some 50 MB)
+KEPT = 200_000  # entities and edges; beyond, all are forgotten (some 50 MB)
 KEPT_S = 60.0  # of what no counter tells: a graph brought back from a backup, an edge that somebody drew by hand
 
 
@@ -55,17 +55,18 @@ class Neighbours:
         """
         with self._lock:
             outlived = time.monotonic() - self._since > KEPT_S
-            if version > self._version or outlived or self._edges > KEPT:
+            if version != self._version or outlived or self._edges > KEPT:
                 self._version, self._since, self._known, self._edges = version, time.monotonic(), {}, 0
-            known = self._known if version == self._version else {}
-            found = {key: known[key] for key in keys if key in known}
+            found = {key: self._known[key] for key in keys if key in self._known}
         if missing := sorted(set(keys) - found.keys()):
             rows = self.graph.read(NEIGHBOURS, keys=missing)
             fresh: dict[str, Sequence[Neighbour]] = dict.fromkeys(missing, ())
-            fresh |= {row["source"]: tuple(Neighbour(**other) for other in row["others"]) for row in rows}
+            for row in rows:  # Neo4j gives nulls of what another transaction removed after it was found
+                there = (other for other in row["others"] if other["key"] is not None)
+                fresh[row["source"]] = tuple(Neighbour(**other) for other in there)
             found |= fresh
             with self._lock:
                 if version == self._version:  # read after the counter was: never older than it says
-                    self._edges += sum(len(others) for key, others in fresh.items() if key not in self._known)
+                    self._edges += sum(1 + len(others) for key, others in fresh.items() if key not in self._known)
                     self._known |= fresh
         return found

@@ -18,8 +18,9 @@ __all__ = ["Reach", "Selection", "count", "facet", "ids", "linked", "members", "
 
 # Fields of the filters whose conditions bear another name.
 FIELDS = {"brands": "brand", "categories": "category", "entities": "entity", "sellers": "seller", "pattern": "cypher"}
-LEAST_WORDS = 1000  # matches of words that are looked at under a filter: cheap, and mostly enough
-ALL = 2**31 - 1  # matches
+LEAST_WORDS = 2000  # matches of words that are looked at under a filter: cheap, and mostly enough
+MOST_WORDS = 50_000  # beyond, all of them cost little more
+ALL = 2**31 - 1
 Start = tuple[str, Sequence[str]]  # where the graph begins to look: a START of the Cypher, and its parameter
 
 
@@ -103,21 +104,27 @@ def members(graph: Graph, selection: Selection, candidates: Iterable[str]) -> se
 
 
 def words(graph: Graph, selection: Selection, query: str, limit: int) -> list[tuple[str, float]]:
-    """(id, BM25 score) of the admitted products that match a full-text query best. Of equal scores those count that the
-    index has first, they are given by id.
+    """(id, BM25 score) of the admitted products that match a full-text query best. Of equal scores at the end of the
+    list those count that the index has first; they are given by id.
 
-    A word of half the catalogue matches half the catalogue. So the index is asked for its best, and for more of them
-    where too few are admitted, as many as the share of those suggests.
+    A word of half the catalogue matches half the catalogue. So the index is asked for its best; where too few of those
+    are admitted, for as many more as their share suggests, if that is not too many; and where these do not do, for all.
     """
     if selection.nothing or not query:
         return []
+    start = (cypher.START_WORDS, ())
+
+    def first(most: int) -> list[dict[str, Any]]:
+        return _read(graph, selection, cypher.END_WORDS, start=start, words=query, most=most, limit=limit)
+
     most = limit if selection.everything else max(LEAST_WORDS, 4 * limit)
-    while True:
-        start = (cypher.START_WORDS, ())
-        rows = _read(graph, selection, cypher.END_WORDS, start=start, words=query, most=most, limit=limit)
-        if len(rows) >= limit or most == ALL or selection.everything:
-            break
-        most = min(ALL, 2 * most * limit // len(rows)) if rows else ALL
+    rows = first(most)
+    if len(rows) < limit and not selection.everything:
+        guess = 2 * most * limit // max(1, len(rows))
+        for most in (guess, ALL) if guess < MOST_WORDS else (ALL,):
+            rows = first(most)
+            if len(rows) >= limit:
+                break
     found = [(row["id"], float(row["score"])) for row in rows if row["id"] is not None]
     return sorted(found, key=lambda one: (-one[1], one[0]))
 

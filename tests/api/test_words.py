@@ -11,6 +11,8 @@ from api.words import query_words, telling_words
     ("text", "every", "telling"),
     [
         ("A bottle of Tea, with a  LID", ["a", "bottle", "of", "tea", "with", "lid"], ["bottle", "tea", "lid"]),
+        ("Trash can for him", ["trash", "can", "for", "him"], ["trash", "can", "him"]),
+        ("New down tea set, under Off-White", *2 * [["new", "down", "tea", "set", "under", "off", "white"]]),
         ("of the", ["of", "the"], ["of", "the"]),  # better than nothing
         ("", [], []),
     ],

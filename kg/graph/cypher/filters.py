@@ -136,7 +136,8 @@ END_IDS = "RETURN p.id AS id"
 # The first $limit by id: id.
 END_PAGE = "RETURN p.id AS id ORDER BY id LIMIT $limit"
 
-# The first $limit in the order of the index, which is by score: id, score (BM25).
+# The first $limit in the order of the index, which is by score (the order that they come in: both engines keep it, a
+# test sees to that): id, score (BM25).
 END_WORDS = "RETURN p.id AS id, score LIMIT $limit"
 
 # The $limit best by score: id, score.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kg.entities import prune_entities
 from kg.filters import Filters
 from kg.graph import neighbours as module
 from kg.graph.cypher.filters import NEIGHBOURS
@@ -85,14 +86,23 @@ def test_a_change_of_edges_is_seen_by_the_next_search(counted: Counted) -> None:
 
 def test_who_read_the_counter_before_a_change_spoils_nothing(counted: Counted) -> None:
     known = Neighbours(counted)  # type: ignore[arg-type]
+
+    def at(version: int) -> set[str]:
+        return {one.key for one in known.of(["a:0"], version)["a:0"]}
+
     before = known.version()
     put(counted.graph, ("a:0", "a:4", 0.75))
-    now = known.version()
-    assert {one.key for one in known.of(["a:0"], now)["a:0"]} == {"a:1", "a:4"}
+    assert at(known.version()) == at(before) == at(known.version()) == {"a:1", "a:4"}
     remove(counted.graph, "a:0", "a:4")
-    assert {one.key for one in known.of(["a:0"], before)["a:0"]} == {"a:1"}  # asked, not kept
-    assert {one.key for one in known.of(["a:0"], now)["a:0"]} == {"a:1", "a:4"}
-    assert {one.key for one in known.of(["a:0"], known.version())["a:0"]} == {"a:1"}
+    assert at(known.version()) == {"a:1"}
+
+
+def test_what_pruning_takes_out_is_gone(counted: Counted) -> None:
+    known = Neighbours(counted)  # type: ignore[arg-type]
+    assert reach(counted, known, "a:0", 2) == {"a:0": 1.0, "a:1": 0.9, "a:2": 0.45}
+    counted.graph.write("MATCH (e:Entity {key: 'a:1'}) SET e.df = 0")
+    assert prune_entities(counted.graph) == 1
+    assert reach(counted, known, "a:0", 2) == {"a:0": 1.0}
 
 
 def test_what_is_kept_is_bounded(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +29,17 @@ SET p.seller = row.seller, p.price = row.price,
 LINK = """
 UNWIND $rows AS row MATCH (p:Product {{id: row.id}}), (e:Entity {{key: row.key}}) MERGE (p)-[:{relation}]->(e)
 """
+
+
+class Reads:
+    """A graph that counts what is read of it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.count = graph, 0
+
+    def read(self, cypher: str, **params: Any) -> list[dict[str, Any]]:
+        self.count += 1
+        return self.graph.read(cypher, **params)
 
 
 @pytest.fixture
@@ -98,14 +110,21 @@ def test_words_are_asked_for_until_enough_of_them_are_admitted(graph: Graph, mon
     assert [id for id, _ in words(graph, everything, "stool", 9)] == ["p07", "p31"]
     assert len(words(graph, everything, "oak", 9)) == 9
     assert words(graph, none, "oak", 9) == []
+    assert words(graph, dear, "elm", 9) == []
     inside = words(graph, dear, "oak", 99)
     assert {id for id, _ in inside} == {f"p{number}" for number in range(30, 40)}
     assert inside == sorted(inside, key=lambda one: (-one[1], one[0]))
-    for few in (1, 2, 5, 10, 11):
-        found = words(graph, dear, "oak", few)
+    for few in (1, 2, 5, 9, 10, 11):
+        reads = Reads(graph)
+        found = words(reads, dear, "oak", few)  # type: ignore[arg-type]
+        assert 1 <= reads.count <= 3
         assert len(found) == min(few, 10)
-        assert found[0] == inside[0]
         assert set(found) <= set(inside)
+    for few in (1, 2, 5):  # a shorter list is the beginning of a longer one, in the order of the index
+        assert set(words(graph, dear, "oak", few)) <= set(words(graph, dear, "oak", 2 * few))
+    rare = Reads(graph)
+    assert [id for id, _ in words(rare, dear, "stool", 9)] == ["p31"]  # type: ignore[arg-type]
+    assert rare.count <= 3
     assert [id for id, _ in words(graph, dear, "oak stool", 1)] == ["p31"]
 
 
