@@ -9,12 +9,15 @@ of each collection with the same filter as a Milvus expression, the full-text in
 a few lines of Python, and one Cypher statement for what a result shows; the encoder runs in the client's own process.
 Both are asked in turns, so that what else the machine does falls on both, and the answers are compared.
 
-The load generator is one of the things measured: the same client on a route that does nothing.
+Then several clients ask at once, each its next question when it has its answer: searches/s and p95.
+
+The load generator is one of the things measured: the same clients on a route that does nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import random
@@ -48,6 +51,7 @@ __all__ = ["Question", "main", "questions"]
 K, DEPTH = 10, 100
 ENCODER: dict[str, Any] = {"seed": 5, "dim": 256}
 GOAL = 1.25
+CLIENTS = (1, 4, 16)
 
 LEXICAL = """
 CALL db.index.fulltext.queryNodes('product_text', $words, {limit: $matches}) YIELD node AS p, score
@@ -209,6 +213,44 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return 1000 * (time.perf_counter() - started), result
 
 
+async def crowd(url: str, clients: int, paths: Sequence[tuple[str, dict[str, Any] | None]]) -> tuple[float, float]:
+    """Requests/s of so many clients at once, and the 95th percentile of their ms: a POST where there is a body."""
+    waiting, taken = iter(paths), list[float]()
+
+    async def client(link: httpx.AsyncClient) -> None:
+        for path, body in waiting:  # shared: whoever is free takes the next
+            started = time.perf_counter()
+            reply = await (link.post(path, json=body) if body else link.get(path))
+            reply.raise_for_status()
+            taken.append(1000 * (time.perf_counter() - started))
+
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as link:
+        started = time.perf_counter()
+        await asyncio.gather(*(client(link) for _ in range(clients)))
+        return len(taken) / (time.perf_counter() - started), float(np.percentile(taken, 95))
+
+
+def crowds(url: str, asked: int) -> list[Figure]:
+    """More clients at once."""
+    figures: list[Figure] = []
+    one = 0.0
+    for number, clients in enumerate(CLIENTS):
+        bodies = [question.body for question in questions(asked, seed=5 + number)]  # no answer is known yet
+        rate, p95 = asyncio.run(crowd(url, clients, [("/v1/search", body) for body in bodies]))
+        most, _ = asyncio.run(crowd(url, clients, [("/healthz", None)] * asked))
+        one = one or rate
+        figures += [
+            Figure(f"{clients} clients at once", rate, "searches/s", one),
+            Figure(f"{clients} clients at once, p95", p95, "ms"),
+            Figure(
+                f"load generator: {clients} clients on a route that does nothing", most, "requests/s", rate,
+                "above 4 times", most > 4 * rate,
+            ),
+        ]  # fmt: skip
+    return figures
+
+
 def measure(stores: Stores, url: str, asked: int) -> list[Figure]:
     plain = Plain(stores)
     with httpx.Client(base_url=url, timeout=60) as client:
@@ -277,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if generations.live(stores) is None:
                 fill(stores, size, folder)
             with served(settings) as url:
-                figures = measure(stores, url, asked)
+                figures = measure(stores, url, asked) + crowds(url, asked)
     write_figures(figures, options.out)
     return 0
 
