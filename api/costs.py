@@ -4,7 +4,7 @@
     exact       ids from the graph, then their vectors, in chunks
     ids         ids from the graph, then a search for each chunk of them
     overfetch   searches that widen until k of the hits are inside, each hit looked up in the graph
-    resident    a mask, then a scan of the copy, or a gather where less than half of it is inside
+    resident    a mask, then a scan of the copy, or a gather where less than two fifths are inside
 
 An embedded vector store reads every row in each search and each fetch: that is what `*_row_us` say; a server has an
 index for it, and they are 0.
@@ -23,6 +23,7 @@ from api.models import VectorPlan
 from api.plans import EXACT_CHUNK, ID_CHUNK, MAX_HITS
 from kg.home import write_private
 from kg.stores import Stores
+from kg.vectors.resident_rows import LEAP
 
 __all__ = ["FILE", "Costs", "Sizes", "costs_of", "estimates", "shipped"]
 
@@ -126,7 +127,7 @@ def estimates(costs: Costs, sizes: Sizes) -> dict[VectorPlan, float]:
     chunks = max(1, math.ceil(n / ID_CHUNK))
     by_ids = told + chunks * search + n * costs.search_id_us / 1000 + settle
     rows_inside = sizes.rows * n / max(1, sizes.whole)
-    read = rows_inside * costs.gather_us if 2 * n < sizes.whole else sizes.rows * costs.scan_us
+    read = rows_inside * costs.gather_us if n < LEAP * sizes.whole else sizes.rows * costs.scan_us
     return {
         "attribute": search + settle,
         "exact": told + max(1, math.ceil(n / EXACT_CHUNK)) * fetch + n * costs.fetched_us / 1000,

@@ -8,9 +8,7 @@ from kg.records import normalise
 
 # Words that say nothing of a product, in whatever question they stand. Few: "trash can", "down jacket", "for him", "New
 # Balance" and "tea set" are about theirs.
-BARE = frozenset(
-    ["a", "an", "and", "as", "at", "by", "for", "from", "in", "of", "or", "the", "to", "with", "的", "和", "与", "及"]
-)
+BARE = frozenset(["a", "an", "and", "as", "at", "by", "for", "from", "in", "of", "or", "the", "to", "with"])
 
 __all__ = ["query_words", "telling_words"]
 

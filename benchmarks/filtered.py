@@ -34,6 +34,7 @@ from benchmarks.filtered_systems import (
     copy_alone,
     faiss_hnsw,
     loaded,
+    numpy_inside,
     numpy_scan,
     planned,
     raw_milvus,
@@ -130,8 +131,25 @@ def cells(
     return found
 
 
-def figures(found: Sequence[Cell], size: int, ours: str) -> list[Figure]:
-    """Ours against the quickest other way that reaches the recall; the baseline is its time."""
+def unfiltered(way: Way, queries: NDArray[np.float32]) -> float:
+    """Its p95 without any filter, in ms."""
+    taken = []
+    for query in queries:
+        start = time.perf_counter()
+        way(query, np.inf)
+        taken.append(1000 * (time.perf_counter() - start))
+    return float(np.percentile(taken, 95))
+
+
+def figures(found: Sequence[Cell], size: int, ours: str, whole: float) -> list[Figure]:
+    """Ours against the quickest other way that reaches the recall; the baseline is its time.
+
+    Args:
+        found: all cells.
+        size: of the catalogue.
+        ours: name of our way.
+        whole: its p95 without a filter, in ms.
+    """
     by = {(cell.way, cell.share): cell for cell in found}
     rivals = {cell.way for cell in found if cell.way in RIVALS}
     made = []
@@ -164,22 +182,14 @@ def figures(found: Sequence[Cell], size: int, ours: str) -> list[Figure]:
         if best and best.way in HERE:  # what others do on the machine meanwhile says little in this
             title = f"{name}: processor time (baseline: {best.way})"
             made.append(Figure(title, mine.cpu, "ms", best.cpu))
-        whole = by[ours, 1.0].p95 if (ours, 1.0) in by else None
-        if whole:
-            made.append(
-                Figure(
-                    f"{name}: p95 (baseline: unfiltered)",
-                    mine.p95,
-                    "ms",
-                    whole,
-                    f"at most {SLOWER:g} × unfiltered",
-                    mine.p95 <= SLOWER * whole,
-                )
-            )
+        goal = f"at most {SLOWER:g} × unfiltered"
+        made.append(
+            Figure(f"{name}: p95 (baseline: no filter)", mine.p95, "ms", whole, goal, mine.p95 <= SLOWER * whole)
+        )
     return made
 
 
-HERE = ("faiss HNSW", "numpy")  # they work in this process, as the copy does
+HERE = ("faiss HNSW", "numpy", "numpy, filter first")  # they work in this process, as the copy does
 RIVALS = ("Milvus Lite", "Milvus server", *HERE)
 
 
@@ -243,8 +253,11 @@ def main() -> None:
         if not options.no_faiss:
             ways["faiss HNSW"] = faiss_hnsw(catalogue, K)
         ways["numpy"] = numpy_scan(catalogue, K)
+        ways["numpy, filter first"] = numpy_inside(catalogue, K)
         found = cells(ways, catalogue, queries, seconds=options.seconds)
-    made = figures(found, size, "resident" if options.copy_only else OURS)
+        ours = "resident" if options.copy_only else OURS
+        whole = unfiltered(ways[ours], queries)
+    made = figures(found, size, ours, whole)
     write_figures(made, None)
     if options.out:
         write_json(options.out, {**document(made), "cells": [asdict(cell) for cell in found]})

@@ -44,6 +44,7 @@ __all__ = [
     "loaded",
     "nearest",
     "no_encoder",
+    "numpy_inside",
     "numpy_scan",
     "planned",
     "raw_milvus",
@@ -158,7 +159,9 @@ def nearest(
 def planned(stores: Stores, k: int, forced: VectorPlan | None = None) -> Way:
     """Ours, as `nearest`."""
     searcher = Searcher(stores, no_encoder)
-    return lambda query, price: nearest(searcher, Filters(max_price=price), query, k, forced)[1]
+    return lambda query, price: nearest(
+        searcher, Filters() if price == np.inf else Filters(max_price=price), query, k, forced
+    )[1]
 
 
 def as_rows(catalogue: Catalogue) -> Iterator[list[dict[str, object]]]:
@@ -181,7 +184,7 @@ def as_rows(catalogue: Catalogue) -> Iterator[list[dict[str, object]]]:
 class CopyAlone:
     """A copy without a generation around it, as `api.plans.resident` asks it."""
 
-    def __init__(self, rows: Rows, mask: Mask) -> None:
+    def __init__(self, rows: Rows, mask: Mask | None) -> None:
         self.rows, self.mask = rows, mask
 
     def candidates(
@@ -199,7 +202,8 @@ def copy_alone(catalogue: Catalogue, folder: Path, k: int, dtype: str = "float32
 
     def ask(query: NDArray[np.float32], price: float) -> list[str]:
         asked = Ask(None, "", (query[None],), k)  # type: ignore[arg-type]  # no store is asked
-        [found] = plans.resident(asked, CopyAlone(rows, rows.mask(Leaf("max_price", price))))
+        mask = None if price == np.inf else rows.mask(Leaf("max_price", price))
+        [found] = plans.resident(asked, CopyAlone(rows, mask))
         return [one.product_id for one in found]
 
     return ask
@@ -256,6 +260,18 @@ def faiss_hnsw(catalogue: Catalogue, k: int) -> Way:
         how = faiss.SearchParametersHNSW(sel=chosen, efSearch=max(HNSW["efSearch"], 2 * k))
         _, found = index.search(query[None], k, params=how)
         return [catalogue.ids[at] for at in found[0] if at >= 0]
+
+    return ask
+
+
+def numpy_inside(catalogue: Catalogue, k: int) -> Way:
+    """The filter, then what is left is scored."""
+
+    def ask(query: NDArray[np.float32], price: float) -> list[str]:
+        rows = np.flatnonzero(catalogue.prices <= price)
+        scores = catalogue.vectors[rows] @ query
+        few = np.argpartition(-scores, min(len(scores) - 1, k))[:k]
+        return [catalogue.ids[rows[at]] for at in few[np.argsort(-scores[few])]]
 
     return ask
 

@@ -119,7 +119,7 @@ class EmbeddedGraph:
             options["server.defaultDatabases"] = f"{DATABASE}[root]"
         return [
             str(package / "jre/bin/java"),
-            f"-Xmx{_quarter() if self.heap == 'auto' else self.heap}",
+            *_heap(self.heap),
             "-XX:+ExitOnOutOfMemoryError",
             "-Djava.awt.headless=true",
             "-Dfile.encoding=UTF8",
@@ -180,13 +180,15 @@ def terminate(at: GraphAddress, mark: str) -> None:
         raise StoreDown("graph", at.http, str(error)) from error
 
 
-def _quarter() -> str:
-    """A quarter of the memory, at least 1 GB, as Java takes it."""
+def _heap(asked: str) -> list[str]:
+    """What the command line says of it. A quarter is what Java takes by itself, whoever limits the process."""
+    if asked != "auto":
+        return [f"-Xmx{asked}"]
     sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for limit in CGROUP:
         with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
             sizes.append(int(limit.read_text(encoding="ascii")))
-    return f"{max(1024, min(sizes) // 4 >> 20)}m"
+    return ["-Xmx1g"] if min(sizes) < 4 << 30 else []
 
 
 def _groups() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Edges between entities as filters walk them: asked of the graph once, and kept until any edge changes."""
+"""Edges between entities as filters walk them: asked of the graph once a minute, or when any edge has changed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class Neighbours:
             fresh: dict[str, Sequence[Neighbour]] = dict.fromkeys(missing, ())
             for row in rows:  # Neo4j gives nulls of what another transaction removed after it was found
                 there = (other for other in row["others"] if other["key"] is not None)
-                fresh[row["source"]] = tuple(Neighbour(**other) for other in there)
+                if row["source"] is not None:
+                    fresh[row["source"]] = tuple(Neighbour(**other) for other in there)
             found |= fresh
             with self._lock:
                 if version == self._version:  # read after the counter was: never older than it says

@@ -122,6 +122,19 @@ def test_words_are_asked_for_until_enough_of_them_are_admitted(graph: Graph, mon
         assert set(found) <= set(inside)
     for few in (1, 2, 5):  # a shorter list is the beginning of a longer one, in the order of the index
         assert set(words(graph, dear, "oak", few)) <= set(words(graph, dear, "oak", 2 * few))
+    graph.write("CREATE (:Entity:Brand {key: 'brand:oakley', text: 'Oakley', type: 'brand'})")
+    graph.write(
+        "MATCH (b:Entity {key: 'brand:oakley'}) MATCH (p:Product) WHERE p.price % 3 = 0 CREATE (p)-[:MADE_BY]->(b)"
+    )
+    every = words(graph, everything, "oak stool", 40)  # the two stools before all others
+    assert {id for id, _ in every[:2]} == {"p07", "p31"}
+    assert every[1][1] > every[2][1]
+    graph.write("MATCH (b:Entity {key: 'brand:oakley'}) MATCH (p:Product {id: 'p31'}) CREATE (p)-[:MADE_BY]->(b)")
+    branded = Selection(asked={"brands": ["brand:oakley"]})
+    near = Selection(asked={"near": ["brand:oakley"], "min_price": 3.0})
+    for selection in (branded, near):  # looked up in the graph for each, and the order of the index still stands
+        assert [id for id, _ in words(graph, selection, "oak stool", 1)] == ["p31"]
+        assert words(graph, selection, "oak stool", 3)[0][0] == "p31"
     rare = Reads(graph)
     assert [id for id, _ in words(rare, dear, "stool", 9)] == ["p31"]  # type: ignore[arg-type]
     assert rare.count <= 3
