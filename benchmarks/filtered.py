@@ -219,6 +219,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="3,000 listings, few questions")
     parser.add_argument("--copy-only", action="store_true", help="without stores")
     parser.add_argument("--half", action="store_true", help="with --copy-only: also scanned as float16")
+    parser.add_argument("--no-plans", action="store_true", help="leave out each plan alone: minutes, of a million")
     parser.add_argument("--no-faiss", action="store_true", help="leave out faiss, whose index takes minutes to build")
     parser.add_argument("--milvus", default=os.environ.get("SKUGRAPH_TEST_MILVUS_URI", ""), help="URI of a server")
     parser.add_argument("--home", type=Path, help="keep the loaded stores there, and take them from there")
@@ -239,7 +240,8 @@ def main() -> None:
         else:
             stores = loaded(stack, Home(options.home or folder / "home"), scale)
             ways[OURS] = planned(stores, K)
-            ways |= {f"{plan} alone": planned(stores, K, plan) for plan in get_args(VectorPlan)}
+            if not options.no_plans:
+                ways |= {f"{plan} alone": planned(stores, K, plan) for plan in get_args(VectorPlan)}
             live = generations.live(stores)
             assert live is not None
             [collection] = live.collections(stores.vectors.prefix).values()

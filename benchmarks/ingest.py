@@ -1,6 +1,6 @@
 """How fast a table becomes a graph against the driver alone, and whether memory stays flat.
 
-    python -m benchmarks.ingest [--size N] [--memory N] [--neo4j HOME] [--quick] --out FILE
+    python -m benchmarks.ingest [--size N] [--memory N [--memory-only]] [--neo4j HOME] [--quick] --out FILE
     python -m benchmarks.ingest --data TABLE --images ZIP --map NAME --out FILE
 
 Rows are synthetic, without pictures; `--data` takes a table of one's own, with them. The baseline is what one would
@@ -159,23 +159,8 @@ def _embedded(home: Path) -> Iterator[Stores]:
         stop_stores(Home(home))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--size", type=int, default=100_000, help="rows")
-    parser.add_argument(
-        "--memory", type=int, default=0, metavar="N", help="rows of the memory figure (default: --size)"
-    )
-    parser.add_argument("--quick", action="store_true", help="2,000 rows")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--map", default="")
-    parser.add_argument("--neo4j", type=Path, metavar="HOME", help="folder with Neo4j's jars in lib/")
-    parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--out", type=Path)
-    options = parser.parse_args()
-    if options.peak_of:
-        return peak(options.peak_of)
-    size = min(options.size, 2000) if options.quick else options.size
+def rates(options: argparse.Namespace, size: int) -> list[Figure]:
+    """Rows/s on each engine."""
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -193,6 +178,28 @@ def main() -> None:
                 migrate(second.graph)
                 warm(second, folder)
                 figures += measure(second, table, options.images, column_map)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--size", type=int, default=100_000, help="rows")
+    parser.add_argument(
+        "--memory", type=int, default=0, metavar="N", help="rows of the memory figure (default: --size)"
+    )
+    parser.add_argument("--memory-only", action="store_true", help="without the rates")
+    parser.add_argument("--quick", action="store_true", help="2,000 rows")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--map", default="")
+    parser.add_argument("--neo4j", type=Path, metavar="HOME", help="folder with Neo4j's jars in lib/")
+    parser.add_argument("--peak-of", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    if options.peak_of:
+        return peak(options.peak_of)
+    size = min(options.size, 2000) if options.quick else options.size
+    figures = [] if options.memory_only else rates(options, size)
     few, many = (500, size) if options.quick else (SMALL, options.memory or size)
     small, large = memory(few), memory(many)
     name = f"peak memory of {many:,} rows, against {few:,}"

@@ -29,7 +29,7 @@ from pydantic import SecretStr
 
 from api.results import listings
 from api.search import Searcher
-from benchmarks.figures import Figure, document, print_table, write_json
+from benchmarks.figures import Figure, document, print_table, pyplot, write_json
 from benchmarks.filtered_systems import nearest, no_encoder
 from kg.filters import Filters
 from kg.home import Home
@@ -220,6 +220,25 @@ def figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     return found
 
 
+def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Questions/s over the share that is kept, a line each; those that miss some are dashed."""
+    if (plt := pyplot()) is None:
+        return
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for who in dict.fromkeys(row["who"] for row in rows):
+        mine = sorted((row for row in rows if row["who"] == who), key=lambda row: float(row["kept"]))
+        low = min(row["recall"] for row in mine)
+        label, style = (who, "-") if low >= RECALL else (f"{who} (recall from {low:.2f})", "--")
+        width = 2.5 if who.startswith("skugraph") else 1.2
+        shares, rates = [100 * row["kept"] for row in mine], [row["qps"] for row in mine]
+        axes.plot(shares, rates, style, marker="o", markersize=3, linewidth=width, label=label)
+    axes.set(xscale="log", yscale="log", xlabel="% of the catalogue inside the filter", ylabel="questions/s")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
 def _load(stores: Stores, world: World) -> None:
     def say(what: str, done: int, total: int) -> None:
         if done % 10_000 == 0:
@@ -254,6 +273,7 @@ def main() -> None:
     if options.out:
         about = {"size": options.size, "dim": options.dim, "k": K, "rows": rows}
         write_json(options.out, about | document(shown))
+        plot(rows, options.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":
