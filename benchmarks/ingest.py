@@ -46,6 +46,7 @@ MAP = {
 }  # fmt: skip
 COLOURS = ("red", "green", "blue", "black", "white", "grey", "teal", "pink")
 BATCH = 1000
+WARM = 15_000  # rows
 SMALL = 10_000  # rows that memory is compared with
 FLAT_MB = 64.0
 GOAL = 0.9
@@ -124,13 +125,16 @@ def measure(stores: Stores, table: Path, images: Path | None, column_map: Column
     ]
 
 
-def warm(stores: Stores, folder: Path) -> None:
-    """Both ways once on a few rows: the first to be timed would pay for what the store compiles and plans."""
-    ingest(stores, write_rows(folder / f"warm-{stores.graph.engine}.csv", 500), None, ColumnMap.parse(MAP))
-    wanted = statements(stores)
-    wipe(stores)
-    plain(stores, wanted)
-    wipe(stores)
+def warm(stores: Stores, folder: Path, size: int) -> None:
+    """Both ways on fewer rows: what comes first would pay for what the server compiles and plans, which takes a Java
+    machine some ten thousand rows."""
+    table = write_rows(folder / f"warm-{stores.graph.engine}.csv", size)
+    for _ in range(2):
+        ingest(stores, table, None, ColumnMap.parse(MAP))
+        wanted = statements(stores)
+        wipe(stores)
+        plain(stores, wanted)
+        wipe(stores)
 
 
 def memory(size: int) -> float:
@@ -167,7 +171,7 @@ def rates(options: argparse.Namespace, size: int) -> list[Figure]:
         table = options.data or write_rows(folder / "rows.csv", size)
         column_map = ColumnMap.load(options.map) if options.map else ColumnMap.parse(MAP)
         stores = stack.enter_context(_embedded(folder / "home"))
-        warm(stores, folder)
+        warm(stores, folder, min(size, WARM))
         figures += measure(stores, table, options.images, column_map)
         if options.neo4j:
             server = stack.enter_context(neo4j(options.neo4j, folder / "neo4j"))
@@ -176,7 +180,7 @@ def rates(options: argparse.Namespace, size: int) -> list[Figure]:
             settings = load_settings(home=Home(folder / "second").create().root, **named)
             with open_stores(settings, checked=False) as second:
                 migrate(second.graph)
-                warm(second, folder)
+                warm(second, folder, min(size, WARM))
                 figures += measure(second, table, options.images, column_map)
     return figures
 

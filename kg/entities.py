@@ -64,7 +64,13 @@ def match_phrases(
         batch: products in one transaction.
     """
     own = {entity.key: entity for entity in (read_dictionary(extra) if extra else ())}
-    entries = {row["key"]: row["text"] for row in graph.read(cypher.DICTIONARY)}
+    # First the state, then the names: what a product up to `until` states is among them.
+    [state] = graph.read(cypher.PHRASES_STATE)
+    until = state["revision"]
+    entries, names = dict[str, str](), dict[str, frozenset[str]]()
+    for row in graph.read(cypher.DICTIONARY):
+        entries[row["key"]] = row["text"]
+        names[row["key"]] = frozenset(normalise(text) for text in (row["text"], *(row["path"] or ())))
     entries |= {key: entity.text for key, entity in own.items()}
     stated: dict[str, list[str]] = {}
     for key, text in entries.items():
@@ -77,15 +83,13 @@ def match_phrases(
         pairs += [(key, text) for key in known or [one.key] for text in one.spellings]
     phrases = Phrases(pairs, df)
     dictionary = content_hash([pairs, sorted(df.items()), most])
-    [state] = graph.read(cypher.PHRASES_STATE)
-    until = state["revision"]
     cursor, changed = state["cursor"] if state["dictionary"] == dictionary else 0, 0
 
     def work(tx: Tx) -> int:
         tx.run(REVISION_TAKE, n=0)  # the lock: no product changes between its reading and its linking
         # Numbers are dense: a window of them is a batch, and needs no sorting however many products there are.
-        rows = tx.run(cypher.CAPTIONS, after=cursor, until=min(until, cursor + batch))
-        return _link(tx, rows, phrases, own, most)
+        [found] = tx.run(cypher.CAPTIONS, after=cursor, until=min(until, cursor + batch))
+        return _link(tx, found["products"], phrases, names, own, most)
 
     while cursor < until:
         changed += graph.transaction(work)
@@ -112,17 +116,23 @@ def prune_entities(graph: Graph, *, batch: int = 1000) -> int:
     return total
 
 
-def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str, Entity], most: int) -> int:
+def _link(
+    tx: Tx,
+    products: list[list[Any]],
+    phrases: Phrases,
+    names: Mapping[str, frozenset[str]],
+    own: Mapping[str, Entity],
+    most: int,
+) -> int:
     """Bring the caption links of these products up to date; returns how many products changed."""
     add: list[dict[str, str]] = []
     drop: list[dict[str, str]] = []
-    for row in rows:
-        links = row["links"]
-        stated = [link for link in links if link["source"] not in (CAPTION, MINED)]
-        wanted = _wanted(row, stated, phrases, most)
-        standing = {(link["key"], link["source"]) for link in links if link["source"] in (CAPTION, MINED)}
-        add += [{"id": row["id"], "key": key, "source": source} for key, source in sorted(wanted - standing)]
-        drop += [{"id": row["id"], "key": key, "source": source} for key, source in sorted(standing - wanted)]
+    for id, title, description, links in products:
+        stated = {key for key, source in links if source not in (CAPTION, MINED)}
+        standing = {(key, source) for key, source in links if source in (CAPTION, MINED)}
+        wanted = _wanted(f"{title or ''}\n{description or ''}", stated, phrases, names, most)
+        add += [{"id": id, "key": key, "source": source} for key, source in sorted(wanted - standing)]
+        drop += [{"id": id, "key": key, "source": source} for key, source in sorted(standing - wanted)]
     changed = sorted({link["id"] for link in (*add, *drop)})
     if not changed:
         return 0
@@ -137,16 +147,17 @@ def _link(tx: Tx, rows: list[dict[str, Any]], phrases: Phrases, own: Mapping[str
     return len(changed)
 
 
-def _wanted(row: Mapping[str, Any], stated: list[dict[str, Any]], phrases: Phrases, most: int) -> set[tuple[str, str]]:
+def _wanted(
+    caption: str, stated: set[str], phrases: Phrases, names: Mapping[str, frozenset[str]], most: int
+) -> set[tuple[str, str]]:
     """(key, source) of what a product's caption mentions and none of its own fields states."""
-    texts = {normalise(text) for link in stated for text in (link["text"], *(link["path"] or ()))}
-    keys = {link["key"] for link in stated}
+    texts = frozenset[str]().union(*(names.get(key, ()) for key in stated))
     ranks: dict[str, tuple[bool, int, int, str]] = {}
-    for found in phrases.find(f"{row['title'] or ''}\n{row['description'] or ''}"):
+    for found in phrases.find(caption):
         if found.text in texts:
             continue
         for key in found.keys:
-            if key not in keys:
+            if key not in stated:
                 rank = (key in phrases.df, phrases.df.get(key, 0), -len(found.text), key)
                 ranks[key] = min(rank, ranks.get(key, rank))
     best = sorted(ranks, key=lambda key: ranks[key])[:most]

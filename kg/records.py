@@ -7,7 +7,7 @@ import json
 import math
 import unicodedata
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -80,7 +80,7 @@ class Entity(_Record):
     text: Name  # as first written; a category's text is its own name, `path` the whole way from the root
     path: tuple[Name, ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         return entity_key(self.type, " > ".join(self.path) if self.path else self.text)
 
@@ -144,8 +144,13 @@ class Product(_Record):
 
     def entities(self) -> tuple[tuple[Entity, str], ...]:
         """Entities that the fields state, each with its source ("field")."""
-        found = [Entity(type="brand", text=self.brand)] if self.brand else []
+        found = [_stated("brand", self.brand)] if self.brand else []
         if self.category:
-            found.append(Entity(type="category", text=self.category[-1], path=self.category))
-        found += [Entity(type=kind, text=value) for kind, value in self.attributes if value]
+            found.append(_stated("category", self.category[-1], self.category))
+        found += [_stated(kind, value) for kind, value in self.attributes if value]
         return tuple((entity, "field") for entity in found)
+
+
+@lru_cache(maxsize=8192)  # the same few brands, leaves and values come in every row
+def _stated(kind: str, text: str, path: tuple[str, ...] = ()) -> Entity:
+    return Entity(type=kind, text=text, path=path)

@@ -32,7 +32,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from kg.catalogue import guessing
 from kg.errors import BadColumnMap, BadRecord, first_refusal
-from kg.records import Product, entity_key, normalise
+from kg.records import Product, normalise
 
 __all__ = ["FIELDS", "ColumnMap"]
 
@@ -55,6 +55,7 @@ READY = Path(__file__).parent / "maps"
 # Longest stored form in bytes of UTF-8: the widths of the vector schema, and what an index of either graph accepts.
 WIDTHS = {"id": 128, "seller": 256, "identity": 256, "brand": 256, "category": 512, "attribute": 256}
 GROUPED = re.compile(r"^\d{1,3}(,\d{3})+(\.\d*)?$")
+PLAIN = re.compile(r"[0-9]+(\.[0-9]*)?")  # what most prices are
 SYMBOLS = {"€": "EUR", "£": "GBP", "$": "USD"}
 Columns = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
@@ -167,7 +168,7 @@ class ColumnMap(BaseModel):
             _fits(name, getattr(product, name), WIDTHS[name])
         for entity, _ in entities:
             kind = entity.type if entity.type in WIDTHS else "attribute"
-            _fits(entity.type, entity_key(entity.type, " > ".join(entity.path) or entity.text), WIDTHS[kind])
+            _fits(entity.type, entity.key, WIDTHS[kind])
         return product
 
     def id_of(self, row: Mapping[str, str]) -> str:
@@ -175,7 +176,10 @@ class ColumnMap(BaseModel):
         return self._text("id", row)
 
     def _text(self, name: str, row: Mapping[str, str]) -> str:
-        cells = [(row.get(column) or "").strip() for column in self.fields.get(name, ())]
+        columns = self.fields.get(name, ())
+        if len(columns) == 1:  # as in most maps, and ten times a row
+            return (row.get(columns[0]) or "").strip() or self.defaults.get(name, "")
+        cells = [(row.get(column) or "").strip() for column in columns]
         return " ".join(filter(None, cells)) or self.defaults.get(name, "")
 
     def _cells(self, name: str, row: Mapping[str, str], separator: str | None) -> list[str]:
@@ -194,6 +198,8 @@ class ColumnMap(BaseModel):
         return list(once.values())
 
     def _pictures(self, row: Mapping[str, str]) -> list[dict[str, Any]]:
+        if not (self.fields.keys() | self.defaults.keys()) & {"pictures", "boxes"}:
+            return []
         references, boxes = self._cells("pictures", row, "|"), self._cells("boxes", row, "|")
         pairs = list(zip_longest(references, boxes, fillvalue=""))
         if any(box and not reference for reference, box in pairs):
@@ -242,6 +248,8 @@ def _box(text: str) -> list[float]:
 def _price(text: str, decimal: str) -> tuple[float, str]:
     """A price with or without a currency: `1,299.00`, `€ 12.50`, `12.50 EUR`; with decimal "," the commas and points
     change places."""
+    if decimal == "." and PLAIN.fullmatch(text):
+        return float(text), ""
     currency = next((code for symbol, code in SYMBOLS.items() if symbol in text), "")
     stated = re.search(r"\b[A-Z]{3}\b", text)
     currency = stated.group() if stated else currency

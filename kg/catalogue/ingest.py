@@ -154,7 +154,8 @@ class _Draft:
 
     line: int
     product: Product
-    source: str  # hash of the product and of its pictures' signatures
+    content: str  # hash of the product, its pictures unread
+    source: str  # hash of that and of its pictures' signatures
 
 
 class _Rejects:
@@ -242,7 +243,8 @@ class _Reading:
             found.append(picture.model_copy(update={"uri": uri}))
         if found:
             product = product.model_copy(update={"pictures": tuple(found)})
-        return _Draft(line, product, content_hash([product.hash, signatures]))
+            content = product.hash  # where its pictures lie counts, until their bytes are known
+        return _Draft(line, product, content, content_hash([content, signatures]))
 
     def measured(self, draft: _Draft, sizes: dict[str, Future[tuple[str, int, int]]]) -> Listing | None:
         """The draft with its pictures measured, or None if one of them is refused."""
@@ -258,8 +260,9 @@ class _Reading:
                 self.refused.add(draft.line, draft.product.id, BadRecord("boxes", list(picture.box), rule))
                 return None
             found.append(picture.model_copy(update={"sha256": sha256, "width": width, "height": height}))
-        product = draft.product.model_copy(update={"pictures": tuple(found)}) if found else draft.product
-        return Listing(product, draft.source)
+        if not found:
+            return Listing(draft.product, draft.source, draft.content)
+        return Listing(draft.product.model_copy(update={"pictures": tuple(found)}), draft.source)
 
 
 def _prepare(

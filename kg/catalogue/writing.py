@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,65 +14,59 @@ from kg.records import Entity, Product
 __all__ = ["Listing", "known", "put", "put_entities", "put_new", "remove", "touch"]
 
 Row = dict[str, Any]
-Stated = Mapping[str, Mapping[str, Entity]]  # id of a product → key → what its fields state
 LABELS = {"brand": "Brand", "category": "Category"}
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A product with its pictures measured, and the hash of the row and pictures that it came from."""
+    """A product with its pictures measured, and the hash of the row and pictures that it came from.
+
+    All that needs no graph is made ready here, so that one thread can do it while another writes what came before.
+
+    Args:
+        content: hash of the product, where it is known already.
+    """
 
     product: Product
     source: str
-    content: str = field(init=False)  # hash of the product, which takes a while
+    content: str = ""
+    entities: dict[str, Entity] = field(init=False)  # what its fields state, by key
+    row: Row = field(init=False)  # of the statements PRODUCTS, less its revision
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "content", self.product.hash)
+        object.__setattr__(self, "content", self.content or self.product.hash)
+        object.__setattr__(self, "entities", {entity.key: entity for entity, _ in self.product.entities()})
+        object.__setattr__(self, "row", _row(self))
 
 
 def known(graph: Graph, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Source and content hash of those of the ids that the graph holds."""
-    return {row["id"]: (row["source"], row["content"]) for row in graph.read(cypher.KNOWN, ids=list(ids))}
+    [found] = graph.read(cypher.KNOWN, ids=list(ids))
+    return {id: (source, content) for id, source, content in found["products"]}
 
 
 def put(graph: Graph, listings: Sequence[Listing]) -> None:
     """Write listings, whole, whether new or changed; phrases found in an earlier caption are taken off."""
-    products = [listing.product for listing in listings]
-    ids = sorted(product.id for product in products)
-    stated = {product.id: _entities(product) for product in products}
+    ids = sorted(listing.product.id for listing in listings)
 
     def work(tx: Tx) -> None:
         before = tx.run(cypher.REVISION_TAKE, n=len(listings))[0]["before"]
-        standing = tx.run(cypher.STANDING, ids=ids)
+        [there] = tx.run(cypher.THERE, ids=ids)
+        standing = tx.run(cypher.STANDING, ids=ids) if there["standing"] else []
         if standing:
             _clear(tx, [row["id"] for row in standing])
-        tx.run(cypher.REMOVED_FORGET, ids=ids)
-        _count(tx, standing, stated)
-        there = {row["id"] for row in standing}
-        rows = [_row(listing, before + number) for number, listing in enumerate(listings, 1)]
-        if old := [row for row in rows if row["id"] in there]:
-            tx.run(cypher.PRODUCTS, rows=old)
-        if new := [row for row in rows if row["id"] not in there]:
-            tx.run(cypher.PRODUCTS_NEW, rows=new)
-        _link(tx, stated)
-        _put_pictures(tx, products)
-        _settle(tx, standing, [product.identity for product in products])
+        if there["removed"]:
+            tx.run(cypher.REMOVED_FORGET, ids=ids)
+        _write(tx, listings, before, standing)
 
     graph.transaction(work)
 
 
 def put_new(graph: Graph, listings: Sequence[Listing]) -> None:
     """Write listings that the graph never held, while nobody else writes to it: they are not looked for."""
-    products = [listing.product for listing in listings]
-    stated = {product.id: _entities(product) for product in products}
 
     def work(tx: Tx) -> None:
-        before = tx.run(cypher.REVISION_TAKE, n=len(listings))[0]["before"]
-        _count(tx, [], stated)
-        tx.run(cypher.PRODUCTS_NEW, rows=[_row(listing, before + number) for number, listing in enumerate(listings, 1)])
-        _link(tx, stated)
-        _put_pictures(tx, products)
-        _settle(tx, [], [product.identity for product in products])
+        _write(tx, listings, tx.run(cypher.REVISION_TAKE, n=len(listings))[0]["before"], [])
 
     graph.transaction(work)
 
@@ -96,7 +90,7 @@ def remove(graph: Graph, ids: Sequence[str]) -> None:
         before = tx.run(cypher.REVISION_TAKE, n=len(ids))[0]["before"]
         standing = tx.run(cypher.STANDING, ids=sorted(ids))
         _clear(tx, [row["id"] for row in standing])
-        _count(tx, standing, {})
+        _count(tx, standing, [])
         tx.run(cypher.PRODUCTS_REMOVE, ids=sorted(ids))
         tx.run(cypher.REMOVED, rows=[{"id": id, "revision": before + n} for n, id in enumerate(sorted(ids), 1)])
         _settle(tx, standing, [])
@@ -104,17 +98,17 @@ def remove(graph: Graph, ids: Sequence[str]) -> None:
     graph.transaction(work)
 
 
-def _link(tx: Tx, stated: Stated) -> None:
-    """Products to what their fields state."""
-    for kind, statement in cypher.LINKS.items():
-        rows = [
-            {"id": id, "key": key}
-            for id, entities in stated.items()
-            for key, entity in entities.items()
-            if (entity.type if entity.type in LABELS else "attribute") == kind
-        ]
-        if rows:
-            tx.run(statement, rows=rows)
+def _write(tx: Tx, listings: Sequence[Listing], before: int, standing: Sequence[Row]) -> None:
+    """Listings with the revisions after `before`; those that stand there have been cleared."""
+    _count(tx, standing, listings)
+    there = {row["id"] for row in standing}
+    rows = [{**listing.row, "revision": before + number} for number, listing in enumerate(listings, 1)]
+    if old := [row for row in rows if row["id"] in there]:
+        tx.run(cypher.PRODUCTS, rows=old)
+    if new := [row for row in rows if row["id"] not in there]:
+        tx.run(cypher.PRODUCTS_NEW, rows=new)
+    _put_pictures(tx, [listing.product for listing in listings])
+    _settle(tx, standing, listings)
 
 
 def _clear(tx: Tx, ids: list[str]) -> None:
@@ -122,31 +116,36 @@ def _clear(tx: Tx, ids: list[str]) -> None:
         tx.run(statement, ids=ids)
 
 
-def _count(tx: Tx, standing: Sequence[Row], stated: Stated) -> None:
-    """The products of each entity, after the change; entities that are missing are made. Counting tells which those
-    are: to look first would be one read more for each entity."""
-    entities = {key: entity for found in stated.values() for key, entity in found.items()}
-    counts = Counter(key for found in stated.values() for key in found)
+def _count(tx: Tx, standing: Sequence[Row], listings: Sequence[Listing]) -> None:
+    """The products of each entity, after the change; entities that are missing are made."""
+    entities = {key: entity for listing in listings for key, entity in listing.entities.items()}
+    counts = Counter(key for listing in listings for key in listing.entities)
     counts.subtract(key for row in standing for key in row["keys"])
     rows: list[Row] = [{"key": key, "n": n} for key, n in sorted(counts.items()) if n]
-    there = {row["key"] for row in tx.run(cypher.ENTITY_COUNTS, rows=rows)} if rows else set()
-    if new := [row for row in rows if row["key"] not in there and row["key"] in entities]:
-        put_entities(tx, [entities[row["key"]] for row in new])
-        tx.run(cypher.ENTITY_COUNTS, rows=new)
+    # Counting tells whether any is missing: to look first would be one read more for each entity.
+    if rows and tx.run(cypher.ENTITY_COUNTS, rows=rows)[0]["n"] < len(rows):
+        there = {row["key"] for row in tx.run(cypher.ENTITIES_PRESENT, keys=[row["key"] for row in rows])}
+        if new := [row for row in rows if row["key"] not in there and row["key"] in entities]:
+            put_entities(tx, [entities[row["key"]] for row in new])
+            tx.run(cypher.ENTITY_COUNTS, rows=new)
 
 
-def _settle(tx: Tx, standing: Sequence[Row], identities: Iterable[str]) -> None:
+def _settle(tx: Tx, standing: Sequence[Row], listings: Sequence[Listing]) -> None:
     """What follows from the change: groups of the same product, pictures that show nothing."""
-    groups = sorted({*identities, *(row["identity"] or "" for row in standing)} - {""})
-    if wrong := tx.run(cypher.SAME_WRONG, identities=groups) if groups else []:
+    groups: dict[str, list[str]] = {row["identity"]: [] for row in standing if row["identity"]}
+    for product in (listing.product for listing in listings):
+        if product.identity:
+            groups.setdefault(product.identity, []).append(product.id)
+    sizes = [{"identity": identity, "n": len(groups[identity])} for identity in sorted(groups)]
+    # These listings are joined to nothing: a group that is all here needs no look at the edges that others have.
+    wider = {row["identity"] for row in tx.run(cypher.SAME_WIDER, rows=sizes)} if sizes else set()
+    joined = [{"id": id, "least": min(ids)} for key, ids in groups.items() if key not in wider for id in ids]
+    if wrong := tx.run(cypher.SAME_WRONG, identities=sorted(wider)) if wider else []:
         tx.run(cypher.SAME_MOVED, rows=[row for row in wrong if row["hub"]])
-        tx.run(cypher.SAME, rows=[row for row in wrong if row["id"] != row["least"]])
+    if apart := [row for row in (*joined, *wrong) if row["id"] != row["least"]]:
+        tx.run(cypher.SAME, rows=apart)
     if images := sorted({image for row in standing for image in row["images"]}):
         tx.run(cypher.IMAGES_PRUNE, ids=images)
-
-
-def _entities(product: Product) -> dict[str, Entity]:
-    return {entity.key: entity for entity, _ in product.entities()}
 
 
 def put_entities(tx: Tx, entities: Iterable[Entity]) -> None:
@@ -173,21 +172,28 @@ def _entity(entity: Entity) -> Row:
     return {"key": entity.key, "text": entity.text, "type": entity.type, "path": list(entity.path) or None}
 
 
-def _row(listing: Listing, revision: int) -> Row:
+def _row(listing: Listing) -> Row:
     product = listing.product
     values = {
         "title": product.title,
         "price": product.price,
         "content_hash": listing.content,
         "source_hash": listing.source,
-        "revision": revision,
     }
     # An empty word is absent: no index holds all that have none under one key.
     values |= {
         name: getattr(product, name) or None for name in ("description", "url", "seller", "currency", "identity")
     }
-    updated = product.updated_at.isoformat() if product.updated_at else None
-    return {"id": product.id, "values": values, "updated_at": updated}
+    own = {entity.type: key for key, entity in reversed(listing.entities.items()) if entity.type in LABELS}
+    return {
+        "id": product.id,
+        "values": values,
+        "updated_at": product.updated_at.isoformat() if product.updated_at else None,
+        "brand": own.get("brand"),
+        "category": own.get("category"),
+        "attributes": [key for key in listing.entities if key not in own.values()],
+        "text": f"{product.id}#txt" if product.title else None,
+    }
 
 
 def _put_pictures(tx: Tx, products: Sequence[Product]) -> None:
@@ -213,5 +219,3 @@ def _put_pictures(tx: Tx, products: Sequence[Product]) -> None:
         tx.run(cypher.IMAGES, rows=[images[key] for key in sorted(images)])
         tx.run(cypher.SHOWS, rows=list(shows.values()))
         tx.run(cypher.INSTANCES, rows=instances)
-    texts = [{"id": product.id, "instance": f"{product.id}#txt"} for product in products if product.title]
-    tx.run(cypher.TEXTS, rows=texts)

@@ -125,7 +125,8 @@ def _put(stores: Stores, scale: Scale, progress: Progress) -> int:
 
 def _batches(scale: Scale, size: int) -> Iterator[list[Listing]]:
     # The hash of a row without pictures, as the ingest has it.
-    rows = (Listing(product, content_hash([product.hash, []])) for product in scale.all_products())
+    hashed = ((product, product.hash) for product in scale.all_products())
+    rows = (Listing(product, content_hash([content, []]), content) for product, content in hashed)
     while batch := list(islice(rows, size)):
         yield batch
 

@@ -18,7 +18,6 @@ __all__ = [
     "IMAGES_PRUNE",
     "INSTANCES",
     "KNOWN",
-    "LINKS",
     "PRODUCTS",
     "PRODUCTS_NEW",
     "PRODUCTS_REMOVE",
@@ -28,17 +27,19 @@ __all__ = [
     "REVISION_TAKE",
     "SAME",
     "SAME_MOVED",
+    "SAME_WIDER",
     "SAME_WRONG",
     "SHOWS",
     "STANDING",
-    "TEXTS",
+    "THERE",
 ]
 
-# One row a known id of $ids: id, source, content (hashes).
+# Those of $ids that are known: one row, products, lists of id, source and content (hashes). As one row it takes the
+# driver a fraction of the time.
 KNOWN = """
 UNWIND $ids AS id
 MATCH (p:Product {id: id})
-RETURN p.id AS id, p.source_hash AS source, p.content_hash AS content
+RETURN collect([p.id, p.source_hash, p.content_hash]) AS products
 """
 
 # Every product: id.
@@ -49,6 +50,14 @@ REVISION_TAKE = """
 MERGE (c:Counter {name: 'revision'})
 SET c.value = coalesce(c.value, 0) + $n
 RETURN c.value - $n AS before
+"""
+
+# How many of $ids are known: one row, standing (as products), removed (as what was one).
+THERE = """
+UNWIND $ids AS id
+OPTIONAL MATCH (p:Product {id: id})
+OPTIONAL MATCH (r:Removed {id: id})
+RETURN count(p) AS standing, count(r) AS removed
 """
 
 # How the products of $ids that exist stand before a change: id, identity, keys (of their entities), images.
@@ -90,8 +99,8 @@ SET e.text = row.text, e.type = row.type, e.path = row.path, e.df = 0
     for label in ("Brand", "Category", "Attribute")
 }
 
-# Adds to the number of products of entities: $rows of key, n (may be negative); key of those that are there.
-ENTITY_COUNTS = "UNWIND $rows AS row MATCH (e:Entity {key: row.key}) SET e.df = e.df + row.n RETURN e.key AS key"
+# Adds to the number of products of entities: $rows of key, n (may be negative); one row: n, of how many.
+ENTITY_COUNTS = "UNWIND $rows AS row MATCH (e:Entity {key: row.key}) SET e.df = e.df + row.n RETURN count(e) AS n"
 
 # Hangs categories below each other: $rows of key, parent; nothing returned.
 CHILD_OF = """
@@ -101,47 +110,38 @@ MATCH (above:Entity {key: row.parent})
 MERGE (c)-[:CHILD_OF]->(above)
 """
 
-# Products that are there: $rows of id, values (a null takes the property off), updated_at (ISO or null); nothing
-# returned.
-PRODUCTS = """
-UNWIND $rows AS row
-MATCH (p:Product {id: row.id})
-SET p += row.values,
+# What the fields of the product p state, and its text as an instance; entities that the graph lacks are passed over.
+_STATED = """
+SET p += row.values, p.revision = row.revision,
     p.updated_at = CASE WHEN row.updated_at IS NULL THEN null ELSE datetime(row.updated_at) END
+FOREACH (e IN CASE WHEN b IS NULL THEN [] ELSE [b] END | CREATE (p)-[:MADE_BY]->(e))
+FOREACH (e IN CASE WHEN c IS NULL THEN [] ELSE [c] END | CREATE (p)-[:IN_CATEGORY]->(e))
+FOREACH (text IN CASE WHEN row.text IS NULL THEN [] ELSE [row.text] END |
+         CREATE (:Instance {id: text, kind: 'text'})-[:OF]->(p))
+WITH p, row
+UNWIND row.attributes AS key
+MATCH (e:Entity {key: key})
+CREATE (p)-[:HAS_ENTITY {source: 'field', weight: 1.0}]->(e)
 """
 
-# Products that are not there: rows as those of PRODUCTS; nothing returned. Half the time of a MERGE.
-PRODUCTS_NEW = """
+# Products that are there, without links and instances: $rows of id, values (a null takes the property off), revision,
+# updated_at (ISO or null), brand, category (keys or null), attributes (keys), text (of an instance, or null); nothing
+# returned. One statement and not one for each kind of link: a product is looked for once.
+PRODUCTS = f"""
 UNWIND $rows AS row
-CREATE (p:Product {id: row.id})
-SET p += row.values,
-    p.updated_at = CASE WHEN row.updated_at IS NULL THEN null ELSE datetime(row.updated_at) END
-"""
+MATCH (p:Product {{id: row.id}})
+OPTIONAL MATCH (b:Entity {{key: row.brand}})
+OPTIONAL MATCH (c:Entity {{key: row.category}}){_STATED}"""
+
+# Products that are not there: rows as those of PRODUCTS; nothing returned. Half the time of a MERGE.
+PRODUCTS_NEW = f"""
+UNWIND $rows AS row
+OPTIONAL MATCH (b:Entity {{key: row.brand}})
+OPTIONAL MATCH (c:Entity {{key: row.category}})
+CREATE (p:Product {{id: row.id}}){_STATED}"""
 
 # Notes the rows that a product came from, where nothing else changed: $rows of id, source; nothing returned.
 PRODUCTS_SEEN = "UNWIND $rows AS row MATCH (p:Product {id: row.id}) SET p.source_hash = row.source"
-
-# Links of products without any: $rows of id, key; nothing returned.
-LINKS = {
-    "brand": """
-UNWIND $rows AS row
-MATCH (e:Entity {key: row.key})
-MATCH (p:Product {id: row.id})
-CREATE (p)-[:MADE_BY]->(e)
-""",
-    "category": """
-UNWIND $rows AS row
-MATCH (e:Entity {key: row.key})
-MATCH (p:Product {id: row.id})
-CREATE (p)-[:IN_CATEGORY]->(e)
-""",
-    "attribute": """
-UNWIND $rows AS row
-MATCH (e:Entity {key: row.key})
-MATCH (p:Product {id: row.id})
-CREATE (p)-[:HAS_ENTITY {source: 'field', weight: 1.0}]->(e)
-""",
-}
 
 # Pictures: $rows of id, uri, width, height; nothing returned.
 IMAGES = """
@@ -171,12 +171,13 @@ CREATE (i)-[:OF]->(p)
 CREATE (i)-[:IN]->(m)
 """
 
-# The texts of products as instances: $rows of id, instance; nothing returned.
-TEXTS = """
+# Those groups of $rows (identity, n) that hold more than n listings: identity.
+SAME_WIDER = """
 UNWIND $rows AS row
-MATCH (p:Product {id: row.id})
-CREATE (i:Instance {id: row.instance, kind: 'text'})
-CREATE (i)-[:OF]->(p)
+MATCH (p:Product {identity: row.identity})
+WITH row.identity AS identity, row.n AS n, count(p) AS listings
+WHERE listings > n
+RETURN identity
 """
 
 # Listings of the groups of $identities that are not joined to the one of the smallest id alone: id, hub (of a wrong
