@@ -76,7 +76,7 @@ def wipe(stores: Stores) -> None:
 def statements(stores: Stores) -> list[tuple[str, list[dict[str, Any]]]]:
     """What would make the same graph anew: statements of UNWIND, each with all its rows, nodes first."""
     nodes: dict[str, list[dict[str, Any]]] = {}
-    query = "MATCH (n) WHERE NOT n:Migration AND NOT n:Counter RETURN labels(n) AS labels, properties(n) AS v"
+    query = "MATCH (n) WHERE NOT (n:Migration OR n:Counter OR n:Phrase) RETURN labels(n) AS labels, properties(n) AS v"
     for row in stores.graph.stream(query):
         key = "key" if "Entity" in row["labels"] else "id"
         labels = ":".join(sorted(row["labels"], reverse=True))

@@ -64,7 +64,9 @@ def match_phrases(
         batch: products in one transaction.
     """
     own = {entity.key: entity for entity in (read_dictionary(extra) if extra else ())}
-    # First the state, then the names: what a product up to `until` states is among them.
+    mined = mined_entities(graph, mining)
+    # The state after the mining, which may take minutes, and before the names: what a product up to `until` states is
+    # among them.
     [state] = graph.read(cypher.PHRASES_STATE)
     until = state["revision"]
     entries, names = dict[str, str](), dict[str, frozenset[str]]()
@@ -76,7 +78,7 @@ def match_phrases(
     for key, text in entries.items():
         stated.setdefault(fold(text), []).append(key)
     pairs, df = sorted(entries.items()), dict[str, int]()
-    for one in mined_entities(graph, mining):
+    for one in mined:
         known = stated.get(fold(one.text), [])  # a phrase that some field states in whatever spelling is that entity
         if not known:
             own[one.key], df[one.key] = Entity(type=one.type, text=one.text), one.df

@@ -24,14 +24,14 @@ class Listing:
     All that needs no graph is made ready here, so that one thread can do it while another writes what came before.
 
     Args:
-        content: hash of the product, where it is known already.
+        content: `product.hash`, where it is known already.
     """
 
     product: Product
     source: str
     content: str = ""
-    entities: dict[str, Entity] = field(init=False)  # what its fields state, by key
-    row: Row = field(init=False)  # of the statements PRODUCTS, less its revision
+    entities: dict[str, Entity] = field(init=False, compare=False, repr=False)  # what its fields state, by key
+    row: Row = field(init=False, compare=False, repr=False)  # of the statements PRODUCTS, less its revision
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "content", self.content or self.product.hash)

@@ -39,6 +39,7 @@ BATCHED = sorted(
     {(c.module, c.statement): c for c in CASES if c.text.lstrip().startswith("UNWIND $")}.values(), key=str
 )
 NAMED = {module: {name for c in CASES if c.module == module for name in c.statement.split(" + ")} for module in MODULES}
+AGGREGATED = re.compile(r"RETURN (?:count|collect)\(")
 SCANS = re.compile(r"AllNodesScan|LabelScan|LabelsScan")
 
 
@@ -103,7 +104,8 @@ def test_rows_and_changes(shop: Shelves, case: Case) -> None:
 def test_empty_input_does_nothing(shop: Shelves, case: Case) -> None:
     rows, changed = shop.run(case, **{case.text.split()[1].removeprefix("$"): []})
     assert not changed
-    assert not any(value for row in rows for value in row.values()), "no rows, or nothing counted or collected"
+    assert len(rows) == len(AGGREGATED.findall(case.text)), "one row where all are counted or collected, or none"
+    assert not any(value for row in rows for value in row.values())
 
 
 @pytest.mark.parametrize("module", MODULES)
