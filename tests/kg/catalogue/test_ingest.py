@@ -251,6 +251,24 @@ def test_sync_removes_and_a_removed_product_can_come_back(stores: Stores, tmp_pa
     assert stores.graph.read("MATCH (r:Removed) RETURN r.id AS id") == []
 
 
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_groups_are_the_same_however_they_came(stores: Stores, tmp_path: Path, batch: int) -> None:
+    few = small_batches(stores, batch)
+    for groups in ("aabba.cc", "bab.aacc", "bbb.aadd"):  # one letter a listing: some move, some stay, one has none
+        rows = [row(n, gtin=group.strip(".")) for n, group in reversed(list(enumerate(groups)))]
+        ingest(few, write_table(tmp_path, rows), tmp_path, MAP)
+        hubs = {
+            found["id"]: found["hub"]
+            for found in stores.graph.read("MATCH (p:Product)-[r:SAME_AS]->(hub) RETURN p.id AS id, hub.id AS hub")
+        }
+        assert hubs == {
+            f"p{n}": f"p{groups.index(group)}"
+            for n, group in enumerate(groups)
+            if group != "." and groups.index(group) < n
+        }
+        assert not wrong_counts(stores.graph)
+
+
 def test_sync_is_careful(stores: Stores, tmp_path: Path) -> None:
     ingest(stores, write_table(tmp_path, [row(n) for n in range(4)]), tmp_path, MAP)
     report = ingest(stores, write_table(tmp_path, [row(0), row(1, id="")]), tmp_path, MAP, sync=True)
