@@ -20,9 +20,11 @@ def test_the_driver_alone_makes_the_very_same_graph(stores: Stores, tmp_path: Pa
 
 
 def test_both_are_timed_on_an_empty_graph(stores: Stores, tmp_path: Path) -> None:
-    first, again = measure(stores, write_rows(tmp_path / "rows.csv", 30), None, ColumnMap.parse(MAP))
+    table = write_rows(tmp_path / "rows.csv", 30)
+    first, slowest, fastest, again = measure(stores, table, None, ColumnMap.parse(MAP), 3)
     assert first.name.startswith(f"{stores.graph.engine}: rows/s, 30 rows, ")
     assert first.baseline
     assert first.met == (first.value >= 0.9 * first.baseline)
+    assert 0 < slowest.value <= fastest.value
     assert again.baseline == first.value
     assert not dump(stores.graph)
