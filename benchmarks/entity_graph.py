@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
-import resource
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import Figure, write_figures
+from benchmarks.figures import Figure, peak_kb, write_figures
 from encoders.neighbours import nearest
 from kg.cooccurrence import Mentions, cooccurring
 from kg.graph.edges import Edges, settle
@@ -140,8 +139,7 @@ def measure(size: int, written: int) -> Measured:
             together = mutual(beside, LEAST)
         found.counts |= {"edges by co-occurrence": len(together[0]), "links": len(named.entities)}
         del named, beside
-        # Peak of this process so far, in kB, what is mapped from the vectors' file included.
-        found.counts["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        found.counts["peak"] = peak_kb() / 1e6
         queries = np.sort(np.random.default_rng(4).choice(size, min(QUERIES, size), replace=False))
         best = nearest_of(queries, rows, NEAREST)[0]
         hits = sum(len(set(a) & set(b)) for a, b in zip(near[0][queries].tolist(), best.tolist(), strict=True))

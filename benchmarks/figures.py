@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-__all__ = ["Figure", "document", "machine", "print_table", "pyplot", "write_figures", "write_json"]
+__all__ = ["Figure", "document", "machine", "peak_kb", "print_table", "pyplot", "write_figures", "write_json"]
 
 PACKAGES = ("arcadedb-embedded", "milvus-lite", "neo4j", "numpy", "pymilvus", "torch")
 
@@ -61,6 +61,15 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
     }
+
+
+def peak_kb() -> int:
+    """Peak memory of this process so far, in kB, what is mapped from files included. Linux only.
+
+    Not `ru_maxrss`: a child begins with that of the process that started it.
+    """
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1])
 
 
 def write_figures(figures: Sequence[Figure], out: Path | None) -> None:

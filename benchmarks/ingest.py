@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.figures import Figure, write_figures
+from benchmarks.figures import Figure, peak_kb, write_figures
 from benchmarks.peers import neo4j
 from kg.catalogue.columns import ColumnMap
 from kg.catalogue.ingest import ingest
@@ -137,13 +137,7 @@ def measure(stores: Stores, table: Path, images: Path | None, column_map: Column
 def warm(stores: Stores, folder: Path, size: int) -> None:
     """Both ways on fewer rows: what comes first would pay for what the server compiles and plans, which takes a Java
     machine some ten thousand rows."""
-    table = write_rows(folder / f"warm-{stores.graph.engine}.csv", size)
-    for _ in range(2):
-        ingest(stores, table, None, ColumnMap.parse(MAP))
-        wanted = statements(stores)
-        wipe(stores)
-        plain(stores, wanted)
-        wipe(stores)
+    measure(stores, write_rows(folder / f"warm-{stores.graph.engine}.csv", size), None, ColumnMap.parse(MAP), 2)
 
 
 def memory(size: int) -> float:
@@ -158,9 +152,7 @@ def peak(size: int) -> None:
         table = write_rows(Path(folder) / "rows.csv", size)
         with _embedded(Path(folder) / "home") as stores:
             ingest(stores, table, None, ColumnMap.parse(MAP))
-    # Not `ru_maxrss`: a child begins with that of the process that started it.
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    print(json.dumps(int(line.split()[1]) / 1000))
+    print(json.dumps(peak_kb() / 1000))
 
 
 @contextmanager
